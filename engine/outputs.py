@@ -1,0 +1,61 @@
+"""Writing a run's outputs to files: the only thing that a run writes."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .check import CheckedGraph
+from .digest import digest
+from .execute import Run
+from .ports import File, Folder, PortType
+
+
+def about(checked: CheckedGraph, run: Run) -> dict[str, Any]:
+    """How a run's outputs came to be: the graph's text and name, the params, the digests of models.
+
+    No times and no absolute paths: the same result is the same file everywhere.
+    """
+    params = {name: plainly(value) for name, value in checked.params.items()}
+    return {"graph": checked.graph.text, "name": checked.graph.name, "params": params, "models": dict(run.sources)}
+
+
+def plainly(value: Any) -> Any:
+    """A param's value as JSON has it; a file or folder by its name and digest."""
+    if isinstance(value, (File, Folder)):
+        name = value.name if isinstance(value, File) else value.path.name if value.path else ""
+        return {"name": name, "sha256": value.digest}
+    if isinstance(value, tuple):
+        return [plainly(item) for item in value]
+    return value
+
+
+def write_output(name: str, value: Any, folder: Path, graph: str, made: Mapping[str, Any]) -> Any:
+    """Write one output below `folder`: the path, a list of paths, or the plain value where it is no file.
+
+    Files are called `<graph>-<output>-<8 hex of the digest>` and what the port type adds. A folder's files are written
+    into a folder so called, whose path is given back. Raises OSError where the folder cannot be written.
+    """
+    if isinstance(value, tuple):
+        return [write_output(f"{name}-{index}", item, folder, graph, made) for index, item in enumerate(value)]
+    if not isinstance(value, PortType):
+        return value
+    stem = f"{graph}-{name}-{digest(value)[:8]}"
+    paths = []
+    for written in value.written(made):
+        path = folder / f"{stem}{written.suffix}"
+        write_whole(path, written.content)
+        paths.append(str(folder / stem) if written.suffix.startswith("/") else str(path))
+    paths = list(dict.fromkeys(paths))
+    return paths[0] if len(paths) == 1 else paths
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file to one side and rename it into place, so that nobody ever sees half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

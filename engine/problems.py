@@ -1,0 +1,51 @@
+"""Collecting what is wrong with a graph, so that all of it is reported at once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from .diagnostics import Diagnostic, Edit, GraphWrong, Note, Place
+
+
+class UserError(Exception):
+    """Something that a person can put right; its text, in one or more lines, is all that they need."""
+
+
+@dataclass
+class Problems:
+    """The diagnostics found so far."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def error(
+        self,
+        code: str,
+        place: Place | None,
+        message: str,
+        *,
+        path: str = "",
+        help: str | None = None,
+        notes: Iterable[Note] = (),
+        fix: Iterable[Edit] = (),
+    ) -> None:
+        self.found.append(Diagnostic(code, message, place, help, tuple(notes), "error", path, tuple(fix)))
+
+    def warning(self, code: str, place: Place | None, message: str, *, path: str = "", help: str | None = None) -> None:
+        self.found.append(Diagnostic(code, message, place, help, (), "warning", path))
+
+    def about(self, section: str, name: str) -> bool:
+        """Whether something is wrong with this node or param, or with the whole section where it would stand."""
+        return any(problem.path.split(".")[:2] in ([section, name], [section]) for problem in self.found)
+
+    def in_order(self) -> tuple[Diagnostic, ...]:
+        """All of them, each once, in the order of their places."""
+
+        def position(diagnostic: Diagnostic) -> tuple[str, int, int]:
+            place = diagnostic.place
+            return (place.file, place.line, place.column) if place else ("", 0, 0)
+
+        return tuple(sorted(dict.fromkeys(self.found), key=position))
+
+    def raise_errors(self) -> None:
+        """Raises GraphWrong where anything but warnings was found."""
+        if any(diagnostic.severity == "error" for diagnostic in self.found):
+            raise GraphWrong(self.in_order())

@@ -1,0 +1,76 @@
+"""The Python way in: load a graph, run it, take its outputs."""
+
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .check import CheckedGraph, check
+from .diagnostics import Diagnostic
+from .execute import Event, Run, execute, explained
+from .graph import Graph, Param, read_graph
+from .library import find_graph
+from .problems import Problems
+from .registry import Registry, load_registry
+
+
+class NodeFailed(Exception):
+    """A node failed while a graph ran; its name, and what it said."""
+
+    def __init__(self, node: str, message: str) -> None:
+        super().__init__(f"the node `{node}` failed: {message}")
+        self.node, self.message = node, message
+
+
+@dataclass(frozen=True)
+class LoadedGraph:
+    """A graph together with the node types that it is checked and run with."""
+
+    graph: Graph
+    registry: Registry
+    problems: tuple[Diagnostic, ...] = ()
+
+    @property
+    def params(self) -> Mapping[str, Param]:
+        return self.graph.params
+
+    def check(self, **params: Any) -> CheckedGraph:
+        """The graph checked with these params. Raises GraphWrong, with every problem of it."""
+        problems = Problems(list(self.problems))
+        checked = check(self.graph, self.registry, problems, params)
+        problems.raise_errors()
+        return checked
+
+    def run(
+        self,
+        *,
+        on_event: Callable[[Event], None] = lambda event: None,
+        cancelled: threading.Event | None = None,
+        **params: Any,
+    ) -> Run:
+        """Run the graph and give what came of it; `outputs` has the values by name.
+
+        Raises GraphWrong, before anything runs, where the graph or a param is wrong, and NodeFailed where a node fails.
+        """
+        run = execute(self.check(**params), emit=on_event, cancelled=cancelled)
+        for name, failure in run.failures.items():
+            raise NodeFailed(name, explained(failure)) from failure
+        return run
+
+
+def load(graph: str | Path, nodes: Iterable[str | Path] = (), registry: Registry | None = None) -> LoadedGraph:
+    """Load a graph by the path of its file or the name under which it ships.
+
+    `nodes` are files and folders with more node types. Raises NoSuchGraph, PluginError, OSError, and GraphWrong where the
+    file is no YAML.
+    """
+    name, path = find_graph(graph)
+    return load_text(path.read_bytes(), name, str(path), path.parent, registry or load_registry(map(Path, nodes)))
+
+
+def load_text(text: str | bytes, name: str, file: str, folder: Path, registry: Registry) -> LoadedGraph:
+    """Load a graph from its text; `file` is what messages call it, paths in it are relative to `folder`."""
+    problems = Problems()
+    graph = read_graph(text, file, name, folder, problems)
+    return LoadedGraph(graph, registry, tuple(problems.found))

@@ -1,0 +1,99 @@
+"""The type of a port, as its annotation says it: what it is called, and what fits into it."""
+
+import types
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from .ports import PortType
+
+PLAIN: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+
+
+def bare(annotation: Any) -> Any:
+    """The annotation without `Annotated` around it."""
+    return bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
+
+
+def choices(annotation: Any) -> tuple[Any, ...]:
+    """The alternatives of a union (one for anything else), `None` last."""
+    annotation = bare(annotation)
+    if get_origin(annotation) in (Union, types.UnionType):
+        return tuple(sorted((bare(a) for a in get_args(annotation)), key=lambda a: a is type(None)))
+    return (annotation,)
+
+
+def element(annotation: Any) -> Any | None:
+    """The element type of a list, written `list[T]` or `tuple[T, ...]`; None for anything else."""
+    annotation, arguments = bare(annotation), get_args(bare(annotation))
+    if get_origin(annotation) is list or (get_origin(annotation) is tuple and arguments[1:] == (...,)):
+        return arguments[0]
+    return None
+
+
+def is_port_type(annotation: Any) -> bool:
+    """Whether values of this annotation can flow over links."""
+    annotation = bare(annotation)
+    alternatives = choices(annotation)
+    if len(alternatives) > 1:
+        return all(a is type(None) or is_port_type(a) for a in alternatives)
+    inner = element(annotation)
+    if inner is not None:
+        return is_port_type(inner)
+    if get_origin(annotation) is Literal:
+        return len({type(choice) for choice in get_args(annotation)}) == 1
+    return isinstance(annotation, type) and (annotation in PLAIN.values() or issubclass(annotation, PortType))
+
+
+def type_name(annotation: Any) -> str:
+    """What messages and documentation call it: `Latent`, `float | None`, `[float]`, `Guidance | Conditioning`."""
+    annotation = bare(annotation)
+    alternatives = choices(annotation)
+    if len(alternatives) > 1:
+        return " | ".join(type_name(a) for a in alternatives)
+    if annotation is type(None):
+        return "none"
+    inner = element(annotation)
+    if inner is not None:
+        return f"[{type_name(inner)}]"
+    if get_origin(annotation) is Literal:
+        return str(type(get_args(annotation)[0]).__name__)
+    return str(annotation.__name__)
+
+
+def fits(given: Any, wanted: Any) -> bool:
+    """Whether every value of type `given` may flow into a port of type `wanted`.
+
+    An int fits a float, anything fits an optional or a union that has it, a list fits a list whose elements fit. Text
+    fits a choice here; whether it is one of the choices is checked when the value is known.
+    """
+    sources, targets = choices(given), choices(wanted)
+    if len(sources) > 1:
+        return all(fits(source, wanted) for source in sources)
+    if len(targets) > 1:
+        return any(fits(given, target) for target in targets)
+    source, target = sources[0], targets[0]
+    inner_source, inner_target = element(source), element(target)
+    if inner_source is not None or inner_target is not None:
+        return inner_source is not None and inner_target is not None and fits(inner_source, inner_target)
+    source, target = _plain(source), _plain(target)
+    if not (isinstance(source, type) and isinstance(target, type)):
+        return False
+    if bool in (source, target):
+        return source is target
+    return issubclass(source, target) or (source is int and target is float)
+
+
+def _plain(annotation: Any) -> Any:
+    return type(get_args(annotation)[0]) if get_origin(annotation) is Literal else annotation
+
+
+def param_type(written: Any, port_types: dict[str, Any]) -> Any | None:
+    """The type that a graph file's `type:` names, `float` or the list `[float]`; None where it names none.
+
+    `port_types` are the classes that a param may have besides the plain types.
+    """
+    if isinstance(written, str):
+        return {**PLAIN, **port_types}.get(written)
+    if not isinstance(written, list) or len(written) != 1:
+        return None
+    inner = param_type(written[0], port_types)
+    return None if inner is None else tuple[inner, ...]  # type: ignore[valid-type]

@@ -1,0 +1,34 @@
+"""Models, by name or by folder."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.node import Field, Node
+
+from .ports import Clip, Model, Vae
+
+BUILTIN = Path(__file__).parent / "builtin"
+
+
+class Loaded(NamedTuple):
+    model: Model
+    clip: Clip
+    vae: Vae
+
+
+class LoadModel(Node, category="models"):
+    """A Stable Diffusion 1 or 2 model: its denoiser, its text encoder and its autoencoder.
+
+    `name` is `builtin`, the small model that comes with latentgraph, or a folder in the layout of diffusers (with a
+    `model_index.json`; safetensors only). The three outputs are references: no weights are read here.
+
+    Fails where the folder is no Stable Diffusion 1 or 2 pipeline, or where files are missing or cut off.
+    """
+
+    name: str = Field("builtin", description="`builtin`, or the path of a model folder in the layout of diffusers")
+
+    def run(self, context: Context) -> Loaded:
+        from .diffusion.layout import components
+
+        return Loaded(*components(BUILTIN if self.name == "builtin" else Path(self.name).expanduser()))

@@ -1,0 +1,85 @@
+"""Sampling: from noise to a picture."""
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import AfterValidator, ValidationInfo, field_validator
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.node import Field, Node
+
+from .diffusion.samplers import PREFIX, known_sampler
+from .latents import Seed
+from .ports import Conditioning, Guidance, Latent, Model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class KSampler(Node, category="sampling", resource="device"):
+    """Draw a picture in a latent: remove noise step by step, under guidance.
+
+    An empty latent is filled from noise alone. To a latent with a picture noise is added first, as much as `strength`
+    says, and only that share of the steps is taken (SDEdit, Meng et al. 2021, arXiv:2108.01073); strength 0 gives the
+    latent back.
+
+    Each picture has a random generator of its own: a batch with seed s is the same pictures as single runs with seeds
+    s, s + 1, …. Without a seed the latent's generators go on, which is how an image to image run is made: seed
+    VAEEncode, and leave this one out. One text, or one latent, serves all pictures of a batch.
+
+    `sampler` is a short name or `diffusers:ClassName`, which is that diffusers scheduler with the model's own
+    configuration, bit for bit. `dpmpp_sde` needs torchsde.
+
+    Fails where the latent, the conditioning and the model do not belong together, and for a spacing of the steps that
+    the sampler does not have.
+    """
+
+    model: Model
+    guidance: Guidance | Conditioning
+    latent: Latent
+    sampler: Annotated[str, AfterValidator(known_sampler)] = Field(
+        "euler", description="euler, dpmpp_2m, ddim, …, or diffusers:ClassName"
+    )
+    scheduler: Literal["model", "karras", "exponential", "beta", "leading", "linspace", "trailing"] = Field(
+        "model", description="how the steps are spaced; `model` leaves it to the model's configuration"
+    )
+    steps: int = Field(20, ge=1, le=1000, description="how many steps the whole way from noise to picture has")
+    seed: Seed | tuple[Seed, ...] | None = Field(
+        None, description="starts the random generators; none goes on with the latent's"
+    )
+    strength: float = Field(1.0, ge=0, le=1, description="how much of a picture may change; 1 nearly everything")
+
+    @field_validator("scheduler")
+    @classmethod
+    def _model_beside_diffusers(cls, scheduler: str, info: ValidationInfo) -> str:
+        sampler = info.data.get("sampler", "")
+        if scheduler != "model" and sampler.startswith(PREFIX):
+            raise ValueError(f"beside `{sampler}` only `model` is possible: it is used as the model is configured")
+        return scheduler
+
+    def run(self, context: Context) -> Latent:
+        from .diffusion.denoise import batch_size, preview, sample
+        from .diffusion.noise import generators, restored
+        from .diffusion.schedulers import new_scheduler
+
+        count = batch_size(self.guidance, self.latent, len(self.seed) if isinstance(self.seed, tuple) else 1)
+        if self.seed is not None:
+            sources = generators(self.seed, count)
+        elif self.latent.generators is not None:
+            sources = restored(self.latent.generators)
+        else:
+            raise ValueError("there is no seed: the latent has no random generators to go on with, so give a number")
+
+        def done(step: int, steps: int, samples: "Tensor") -> None:
+            context.progress(step, steps)
+            context.preview(preview(samples[0], self.model.space))
+
+        return sample(
+            self.model,
+            self.guidance,
+            self.latent,
+            new_scheduler(self.model, self.sampler, self.scheduler),
+            sources,
+            steps=self.steps,
+            strength=self.strength,
+            done=done,
+        )

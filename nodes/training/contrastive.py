@@ -1,0 +1,159 @@
+"""Contrastive training of CLIP: a picture and its caption should point the same way (Radford et al. 2021)."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from ..ports import Clip, Weights
+from .assembly import weights_of
+from .loop import Plan, Reporter, Trained, train
+from .pictures import spread
+
+if TYPE_CHECKING:
+    from latentgraph.engine import Context
+
+    from .nodes import TrainCLIP
+
+Captions = Sequence[Sequence[str]]
+
+
+def new_clip(tokenizer: CLIPTokenizer, image_size: int, hidden: int, layers: int, seed: int) -> CLIPModel:
+    """A small untrained CLIP with text and vision towers of equal width; pictures are cut in patches of 8 pixels."""
+    tower = {
+        "hidden_size": hidden,
+        "intermediate_size": 4 * hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, hidden // 32),
+        "hidden_act": "quick_gelu",
+        "projection_dim": hidden,
+    }
+    config = CLIPConfig(
+        text_config=tower
+        | {
+            "vocab_size": len(tokenizer),
+            "max_position_embeddings": tokenizer.model_max_length,
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        },
+        vision_config=tower | {"image_size": image_size, "patch_size": 8},
+        projection_dim=hidden,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return CLIPModel(config)
+
+
+def contrastive_loss(similarity: Tensor, also_right: Tensor) -> Tensor:
+    """The symmetric cross entropy of `similarity` [N, N], captions by pictures, whose diagonal should win.
+
+    Off the diagonal, pairs that fit as well (`also_right`, bool [N, N]) count neither way.
+    """
+    own = torch.eye(len(similarity), dtype=torch.bool)
+    masked = similarity.masked_fill(also_right & ~own, float("-inf"))
+    diagonal = torch.arange(len(similarity))
+    return (functional.cross_entropy(masked, diagonal) + functional.cross_entropy(masked.t(), diagonal)) / 2
+
+
+def tokens_of(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
+    """Token ids [N, max length], padded and truncated."""
+    length = tokenizer.model_max_length
+    return tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+
+
+def pixel_values(images: Tensor) -> Tensor:
+    """Pictures uint8 [N, 3, H, W] as the vision tower takes them, in -1..1."""
+    return images.float().div(127.5).sub(1)
+
+
+def chosen_caption(captions: Sequence[str], generator: torch.Generator, plain: float = 0.5) -> str:
+    """The first caption with probability `plain`, else any."""
+    if torch.rand((), generator=generator) < plain:
+        return captions[0]
+    return captions[int(torch.randint(len(captions), (), generator=generator))]
+
+
+def train_clip(
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    images: Tensor,
+    captions: Captions,
+    plan: Plan,
+    *,
+    batch_size: int,
+    folder: Path,
+    reporter: Reporter,
+    seed: int,
+) -> Trained:
+    """Train both towers on `images`, uint8 [N, 3, H, W], and their captions; leaves the averaged weights in `clip`."""
+    all_right = [frozenset(texts) for texts in captions]
+
+    def loss(generator: torch.Generator) -> Tensor:
+        chosen = torch.randint(len(images), (batch_size,), generator=generator).tolist()
+        texts = [chosen_caption(captions[index], generator) for index in chosen]
+        also_right = torch.tensor([[text in all_right[other] for other in chosen] for text in texts])
+        given = clip(input_ids=tokens_of(tokenizer, texts), pixel_values=pixel_values(images[chosen]))
+        return contrastive_loss(given.logits_per_text, also_right)
+
+    shown = spread(len(images), 64)
+
+    def sample() -> Tensor:
+        texts = tokens_of(tokenizer, [captions[index][0] for index in shown])
+        similarity = clip(input_ids=texts, pixel_values=pixel_values(images[shown])).logits_per_text
+        heat = functional.interpolate(similarity.softmax(1)[None, None], scale_factor=4)[0]
+        return heat.expand(3, -1, -1)
+
+    trained = train(clip, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample)
+    clip.load_state_dict(trained.weights)
+    clip.eval()
+    return trained
+
+
+@torch.no_grad()
+def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, captions: Captions) -> float:
+    """The share of captions whose most similar picture is one that the caption describes."""
+    texts = [options[0] for options in captions]
+    similarity = clip(input_ids=tokens_of(tokenizer, texts), pixel_values=pixel_values(images)).logits_per_text
+    best = similarity.argmax(1).tolist()
+    return sum(text in captions[index] for text, index in zip(texts, best, strict=True)) / len(texts)
+
+
+def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
+    """The text tower alone, as a pipeline has it."""
+    encoder = CLIPTextModel(clip.config.text_config)
+    state = clip.text_model.state_dict()
+    prefixed = next(iter(encoder.state_dict())).startswith("text_model.")
+    encoder.load_state_dict({f"text_model.{key}": value for key, value in state.items()} if prefixed else state)
+    return encoder.eval()
+
+
+def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[float, ...]]:
+    """What the node TrainCLIP does: the text tower, how well captions find their pictures, the loss of every step."""
+    images, captions = node.data.images, node.data.captions
+    with tempfile.TemporaryDirectory() as name:
+        for file in node.tokenizer.files:
+            Path(name, file.name).write_bytes(file.read())
+        tokenizer = CLIPTokenizer.from_pretrained(name)
+    clip = new_clip(tokenizer, images.shape[-1], node.hidden, node.layers, node.seed)
+    trained = train_clip(
+        clip,
+        tokenizer,
+        images,
+        captions,
+        Plan(node.steps, node.learning_rate, warmup=50, decay=0.7, ema=0.99),
+        batch_size=node.batch_size,
+        folder=context.scratch(),
+        reporter=context,
+        seed=node.seed + 1,
+    )
+    found = retrieval(clip, tokenizer, images[:256], captions[:256])
+    encoder = text_encoder_of(clip)
+    encoder.config.architectures = ["CLIPTextModel"]
+    weights: Weights = weights_of("text_encoder", encoder, encoder.config.to_json_string(use_diff=True))
+    return Clip(weights, node.tokenizer), found, tuple(trained.losses.tolist())

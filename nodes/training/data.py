@@ -1,0 +1,46 @@
+"""The port types of training: a captioned data set, the scenes of an evaluation, a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentgraph.engine.ports import Folder, PortType, Written
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .emoji import Scene
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset(PortType):
+    """Pictures with captions: `images` uint8 [N, 3, H, W], and for each picture every wording that describes it.
+
+    The first caption of a picture is the plain one. `shown` says what each picture shows, by attribute, in the terms of
+    `attributes`, which has all values of each; both are empty where that is not known.
+    """
+
+    images: Tensor
+    captions: tuple[tuple[str, ...], ...]
+    attributes: Mapping[str, tuple[str, ...]]
+    shown: tuple[Mapping[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Scenes(PortType):
+    """What the pictures of an evaluation should show, and to which group each belongs (`pairs`, say)."""
+
+    scenes: tuple[Scene, ...]
+    groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Judge(PortType):
+    """A trained classifier that says what a picture shows, by its files."""
+
+    folder: Folder
+
+    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+        return self.folder.written(about)

@@ -1,0 +1,214 @@
+"""Picture files: reading, writing, and what is no picture."""
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import torch
+from PIL.PngImagePlugin import PngInfo
+from safetensors.torch import load
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.digest import digest
+from latentgraph.engine.ports import File
+from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
+from latentgraph.nodes.ports import Image, Latent, Space
+
+ABOUT = {
+    "graph": "latentgraph: 1\nnodes: {a: {type: LoadModel}}  # ein Wörtchen, 猫\n",
+    "params": {"seed": 7, "prompt": 'a "dog" face – 猫'},
+    "models": {"model": "ab" * 32},
+}
+
+
+def random_image(channels: int = 3, count: int = 1, height: int = 12, width: int = 20) -> Image:
+    """Pictures whose values a byte can hold."""
+    bytes_ = torch.randint(0, 256, (count, channels, height, width), generator=torch.Generator().manual_seed(1))
+    return Image(bytes_ / 255)
+
+
+def png(**options: object) -> bytes:
+    stream = io.BytesIO()
+    PIL.Image.new("RGB", (20, 12), "red").save(stream, "PNG", **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_png_and_back_is_the_same_picture(context: Context, channels: int) -> None:
+    image = random_image(channels)
+    file = SaveImage(image=image).run(context)
+    assert file.name == "image.png"
+    back = LoadImage(image=file).run(context)
+    assert torch.equal(back.pixels, image.pixels)
+    assert back.pixels.is_contiguous()
+    assert digest(back) == digest(image)
+
+
+@pytest.mark.parametrize(("format", "suffix"), [("jpeg", ".jpg"), ("webp", ".webp")])
+def test_lossy_formats_come_back_nearly_the_same(context: Context, format: str, suffix: str) -> None:
+    ramp = torch.linspace(0, 1, 64).expand(1, 3, 64, 64)
+    large, small = (SaveImage(image=Image(ramp), format=format, quality=q).run(context) for q in (95, 10))
+    assert large.name.endswith(suffix)
+    assert len(large.read()) > len(small.read())
+    assert (LoadImage(image=large).run(context).pixels - ramp).abs().max() < 0.03
+
+
+def test_equal_pictures_give_equal_bytes(context: Context) -> None:
+    for format in ("png", "jpeg", "webp"):
+        files = [SaveImage(image=random_image(), format=format).run(context) for _ in range(2)]
+        assert files[0].read() == files[1].read()
+
+
+def test_jpeg_lays_transparent_pictures_on_white(context: Context) -> None:
+    file = SaveImage(image=Image(torch.zeros(1, 4, 8, 8)), format="jpeg").run(context)
+    assert LoadImage(image=file).run(context).pixels.min() > 0.98
+
+
+def test_which_picture_of_a_batch_must_be_said(context: Context) -> None:
+    batch = random_image(count=3)
+    with pytest.raises(ValueError, match="the image holds 3 pictures"):
+        SaveImage(image=batch).run(context)
+    with pytest.raises(ValueError, match="index is 3, the last of 3 pictures is 2"):
+        SaveImage(image=batch, index=3).run(context)
+    assert torch.equal(
+        LoadImage(image=SaveImage(image=batch, index=2).run(context)).run(context).pixels, batch.pixels[2:]
+    )
+
+
+# what is read
+
+
+def test_exif_orientation_is_honoured(context: Context) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    assert LoadImage(image=File("a.png", content=png(exif=exif))).run(context).pixels.shape == (1, 3, 20, 12)
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels"), [("1", 3), ("L", 3), ("LA", 4), ("P", 3), ("RGBA", 4), ("CMYK", 3), ("I;16", 3)]
+)
+def test_all_kinds_of_pixels_are_read(context: Context, mode: str, channels: int) -> None:
+    stream = io.BytesIO()
+    PIL.Image.new(mode, (20, 12)).save(stream, "TIFF" if mode == "CMYK" else "PNG")
+    image = LoadImage(image=File("a", content=stream.getvalue())).run(context)
+    assert image.pixels.shape == (1, channels, 12, 20)
+    assert image.pixels.dtype == torch.float32
+
+
+def test_sixteen_bits_are_not_clipped_to_eight(context: Context) -> None:
+    stream = io.BytesIO()
+    PIL.Image.new("I;16", (4, 4), 32768).save(stream, "PNG")
+    pixels = LoadImage(image=File("a.png", content=stream.getvalue())).run(context).pixels
+    assert torch.allclose(pixels, torch.tensor(32768 / 65535))
+
+
+def claiming(width: int, height: int) -> bytes:
+    """A PNG of a few bytes that says it is this large."""
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n"
+    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100)), (b"IEND", b"")):
+        content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+    return content
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+@pytest.mark.parametrize("size", [(8193, 8193), (12_000, 9_000), (60_000, 60_000)])
+def test_a_huge_claimed_size_is_refused(context: Context, size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"bomb\.png claims"):
+        LoadImage(image=File("bomb.png", content=claiming(*size))).run(context)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda content: content[: len(content) // 2],
+        lambda content: content[:40],
+        lambda content: content[:60] + b"\xff" * 20 + content[80:],
+    ],
+)
+def test_a_broken_picture_is_refused_by_name(context: Context, spoil: Callable[[bytes], bytes]) -> None:
+    whole = SaveImage(image=random_image(height=64, width=64)).run(context).read()
+    with pytest.raises(ValueError, match=r"cat\.png"):
+        LoadImage(image=File("cat.png", content=spoil(whole))).run(context)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"%!PS-Adobe-3.0 EPSF-3.0\n", b"<svg/>"])
+def test_what_is_no_picture_is_refused_by_name(context: Context, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"notes\.txt is no picture that can be read"):
+        LoadImage(image=File.at(path)).run(context)
+
+
+def test_resizing_covers_and_crops(context: Context) -> None:
+    halves = torch.cat([torch.zeros(1, 3, 40, 20), torch.ones(1, 3, 40, 20)], dim=3)
+    resized = ResizeImage(image=Image(halves), width=16, height=8).run(context).pixels
+    assert resized.shape == (1, 3, 8, 16)
+    assert resized[..., :6].max() < 0.05
+    assert resized[..., -6:].min() > 0.95
+
+
+# what is written
+
+
+def chunks(content: bytes) -> dict[str, str]:
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+        return dict(picture.text)  # type: ignore[attr-defined]
+
+
+def test_a_picture_carries_its_making() -> None:
+    (written,) = random_image().written(ABOUT)
+    assert written.suffix == ".png"
+    texts = chunks(written.content)
+    assert texts["latentgraph.graph"] == ABOUT["graph"]
+    assert json.loads(texts["latentgraph.params"]) == ABOUT["params"]
+    assert json.loads(texts["latentgraph.models"]) == ABOUT["models"]
+
+
+def test_nothing_about_the_making_is_written_where_none_is_wanted() -> None:
+    (written,) = random_image().written({})
+    assert chunks(written.content) == {}
+    assert b"Software" not in written.content
+
+
+def test_written_bytes_depend_on_nothing_else() -> None:
+    turned = {key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in ABOUT.items()}
+    first, second = ([*random_image().written(about)] for about in (ABOUT, turned))
+    assert first == second
+    assert b"tIME" not in first[0].content
+
+
+def test_a_batch_is_written_as_several_files() -> None:
+    batch = random_image(count=3)
+    files = list(batch.written(ABOUT))
+    assert [file.suffix for file in files] == ["-0.png", "-1.png", "-2.png"]
+    assert len({file.content for file in files}) == 3
+
+
+def test_a_latent_is_written_as_safetensors() -> None:
+    latent = Latent(torch.rand(2, 4, 3, 5), Space(4, 8, 0.18215))
+    (written,) = latent.written(ABOUT)
+    assert written.suffix == ".safetensors"
+    assert torch.equal(load(written.content)["samples"], latent.samples)
+
+
+def test_text_chunks_of_pillow_do_not_reach_the_value(context: Context) -> None:
+    info = PngInfo()
+    info.add_text("comment", "made elsewhere")
+    with_text, without = (
+        LoadImage(image=File("a.png", content=png(**o))).run(context) for o in ({"pnginfo": info}, {})
+    )
+    assert digest(with_text) == digest(without)
+
+
+def test_shapes_that_are_no_pictures_are_refused() -> None:
+    with pytest.raises(ValueError, match="should have 4 dimensions"):
+        Image(torch.zeros(3, 8, 8))
+    with pytest.raises(ValueError, match="no pictures"):
+        Image(torch.zeros(1, 8, 8, 3))

@@ -1,0 +1,230 @@
+"""Training: it learns, it is deterministic, and it goes on after a kill to the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from latentgraph.engine import Cancelled, Context, File, Folder
+from latentgraph.nodes.models import LoadModel
+from latentgraph.nodes.ports import Image
+from latentgraph.nodes.training.data import Dataset, Scenes
+from latentgraph.nodes.training.emoji import BACKGROUNDS, OBJECTS, KeptOut, Scene, all_scenes, captions
+from latentgraph.nodes.training.nodes import (
+    AssembleModel,
+    EmojiScenes,
+    EvaluationScenes,
+    JudgeScenes,
+    MeasureVAE,
+    TrainCLIP,
+    TrainJudge,
+    TrainTokenizer,
+    TrainUNet,
+    TrainVAE,
+)
+
+GRAPHS = Path(__file__).parents[2] / "graphs"
+ARTWORK = Folder.at(GRAPHS / "train" / "emoji")
+KEPT_OUT = File.at(GRAPHS / "train" / "kept-out.txt")
+
+
+class Interrupted(Context):
+    """A context whose run is cancelled after some steps, as a kill between two checkpoints would end it."""
+
+    def __init__(self, scratch: Path, after: int) -> None:
+        super().__init__(scratch=scratch)
+        self.left = after
+
+    def check_cancelled(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise Cancelled
+
+
+@pytest.fixture(scope="module")
+def data() -> Dataset:
+    return EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context(scratch=Path()))
+
+
+@pytest.fixture(scope="module")
+def tokenizer(data: Dataset) -> Folder:
+    return TrainTokenizer(data=data, vocabulary_size=600).run(Context(scratch=Path()))
+
+
+@pytest.fixture(scope="module")
+def parts(data: Dataset, tokenizer: Folder, tmp_path_factory: pytest.TempPathFactory):
+    """A whole tiny pipeline, trained for two steps each."""
+    scratch = tmp_path_factory.mktemp("parts")
+    vae = TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=2, batch_size=2).run(Context(scratch=scratch / "v"))
+    clip = TrainCLIP(data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=2, batch_size=4).run(
+        Context(scratch=scratch / "c")
+    )
+    unet = TrainUNet(data=data, vae=vae.vae, clip=clip.clip, channels=(8, 16), steps=2, batch_size=2, prompts=("a dog",))
+    return vae.vae, clip.clip, unet.run(Context(scratch=scratch / "u")).model
+
+
+def test_a_data_set_is_the_same_for_the_same_seed_and_another_for_another(data: Dataset):
+    again = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context(scratch=Path()))
+    other = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48, seed=2).run(Context(scratch=Path()))
+    assert torch.equal(again.images, data.images)
+    assert again.captions == data.captions
+    assert not torch.equal(other.images, data.images)
+
+
+def test_pictures_are_64_pixels_wide_with_a_plain_caption_first(data: Dataset):
+    assert data.images.shape == (48, 3, 64, 64)
+    assert data.images.dtype == torch.uint8
+    assert captions(Scene("blue", ("dog",), "glasses"))[0] == "a dog face with glasses on a blue background"
+    assert captions(Scene("pink", ("apple", "banana")))[0] == "a red apple and a banana on a pink background"
+    assert captions(Scene("orange", ("umbrella",)))[0] == "an umbrella on an orange background"
+
+
+def test_nothing_that_is_kept_out_is_ever_trained_on():
+    kept_out = KeptOut.parse(KEPT_OUT.read().decode())
+    data = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=3000).run(Context(scratch=Path()))
+    for shown in data.shown:
+        things = [shown["first"], shown["second"]]
+        assert not any((thing, shown["background"]) in kept_out.things for thing in things)
+        assert (shown["first"], shown["accessory"]) not in kept_out.accessories
+
+
+def test_the_kept_out_list_has_one_in_twenty_of_the_things_and_two_of_the_accessories():
+    kept_out = KeptOut.parse(KEPT_OUT.read().decode())
+    assert len(kept_out.things) == round(len(OBJECTS) * len(BACKGROUNDS) / 20)
+    assert len(kept_out.accessories) == 2
+
+
+def test_a_kept_out_list_that_names_what_there_is_not_is_refused_with_its_line():
+    with pytest.raises(ValueError, match="line 2 .*`dogg, blue`"):
+        KeptOut.parse("# first\ndogg, blue\n")
+
+
+def test_artwork_that_lacks_a_picture_is_refused_by_name(tmp_path: Path):
+    (tmp_path / "emoji.json").write_bytes(ARTWORK["emoji.json"].read())
+    with pytest.raises(FileNotFoundError, match="img/google/64"):
+        EmojiScenes(artwork=Folder.at(tmp_path)).run(Context(scratch=tmp_path))
+
+
+def test_every_word_of_the_captions_is_one_token(data: Dataset):
+    everything = [caption for kind in ("single", "pair", "dressed") for s in all_scenes(kind) for caption in captions(s)]
+    data = Dataset(data.images, tuple((caption,) for caption in everything), {}, ())
+    files = TrainTokenizer(data=data).run(Context(scratch=Path()))
+    vocabulary = json.loads(files["vocab.json"].read())
+    words = {word.strip(",") for caption in everything for word in caption.lower().split()}
+    assert [word for word in words if f"{word}</w>" not in vocabulary] == []
+
+
+TRAININGS = {
+    "vae": lambda data, tokenizer, parts: TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=6, batch_size=2),
+    "clip": lambda data, tokenizer, parts: TrainCLIP(
+        data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=6, batch_size=4
+    ),
+    "unet": lambda data, tokenizer, parts: TrainUNet(
+        data=data, vae=parts[0], clip=parts[1], channels=(8, 16), steps=6, batch_size=2, prompts=("a dog",)
+    ),
+    "judge": lambda data, tokenizer, parts: TrainJudge(data=data, held_back=8, steps=6, batch_size=4),
+}
+
+
+@pytest.mark.parametrize("kind", TRAININGS)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(kind, data, tokenizer, parts, tmp_path, monkeypatch):
+    monkeypatch.setattr("latentgraph.nodes.training.loop.CHECKPOINT_EVERY", 2)
+    node = TRAININGS[kind](data, tokenizer, parts)
+    at_once = node.run(Context(scratch=tmp_path / "at once"))
+    with pytest.raises(Cancelled):
+        # Two cancellations are asked for at each step (before it, and with its progress); this stops within step 4.
+        node.run(Interrupted(tmp_path / "stopped", after=8))
+    checkpoint = tmp_path / "stopped" / "checkpoint.safetensors"
+    assert checkpoint.exists()
+    resumed = node.run(Context(scratch=tmp_path / "stopped"))
+    assert digests(resumed) == digests(at_once)
+
+
+def digests(trained) -> list[str]:
+    value = trained[0]
+    folder = value.folder if hasattr(value, "folder") else value.weights.folder
+    return [file.digest for file in folder.files]
+
+
+def test_more_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
+    trained = TrainVAE(data=data, channels=(8, 16), latent_channels=4, steps=60, batch_size=4).run(Context(scratch=tmp_path))
+    losses = torch.tensor(trained.losses)
+    assert losses[-10:].mean() < 0.7 * losses[:10].mean()
+
+
+def test_latents_of_a_trained_autoencoder_have_mean_0_and_deviation_1(data, parts):
+    from latentgraph.nodes.diffusion.weights import load_vae
+    from latentgraph.nodes.training.autoencoder import encode_all
+
+    latents = encode_all(load_vae(parts[0]), data.images)
+    assert latents.mean((0, 2, 3)).abs().max() < 1e-3
+    assert (latents.std((0, 2, 3)) - 1).abs().max() < 1e-3
+
+
+def test_an_autoencoder_with_more_latent_channels_begins_where_the_one_with_fewer_ended(data, parts, tmp_path):
+    from latentgraph.nodes.diffusion.weights import load_vae
+    from latentgraph.nodes.training.autoencoder import reconstructed, widened
+
+    before = load_vae(parts[0])
+    after = widened(before, 4, seed=0).eval()
+    pictures = data.images[:4].float().div(255)
+    with torch.no_grad():
+        after.decoder.conv_in.weight[:, 2:] = 0
+        torch.testing.assert_close(reconstructed(after, pictures), reconstructed(before, pictures), atol=1e-5, rtol=0)
+
+
+def test_an_assembled_model_is_loaded_by_diffusers_and_by_the_product_alike(parts, tmp_path):
+    from diffusers import StableDiffusionPipeline
+
+    vae, clip, model = parts
+    folder = AssembleModel(model=model, clip=clip, vae=vae).run(Context(scratch=tmp_path))
+    for file in folder.files:
+        target = tmp_path / "model" / file.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(file.read())
+    pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "model", torch_dtype=torch.float32)
+    assert pipeline.tokenizer.model_max_length == 24
+    loaded = LoadModel(name=str(tmp_path / "model")).run(Context(scratch=tmp_path))
+    assert loaded.vae.space.channels == 2
+    assert all(value.dtype == torch.float32 for value in pipeline.unet.state_dict().values())
+
+
+def test_measuring_an_autoencoder_gives_the_ratio_that_numpy_gives(data, parts):
+    from latentgraph.nodes.diffusion.weights import load_vae
+    from latentgraph.nodes.training.autoencoder import reconstructed
+
+    measured = MeasureVAE(vae=parts[0], data=data, count=48).run(Context(scratch=Path()))
+    pictures = data.images.float().div(255)
+    with torch.no_grad():
+        error = (reconstructed(load_vae(parts[0]), pictures) - pictures).double().numpy()
+    import numpy
+
+    assert measured.psnr == pytest.approx(numpy.mean([-10 * numpy.log10((one**2).mean()) for one in error]), abs=1e-3)
+
+
+def test_the_judge_counts_what_is_right_by_group(data, tmp_path):
+    judge = TrainJudge(data=data, held_back=8, steps=1, batch_size=2).run(Context(scratch=tmp_path)).judge
+    from latentgraph.nodes.training.judge import loaded
+
+    pictures = data.images[:6].float().div(255)
+    seen_as = loaded(judge).verdicts(pictures)
+    scenes = [Scene(v["background"], (v["first"],)) for v in seen_as[:3]] + [Scene("red", ("dog",))] * 3
+    groups = ("seen",) * 3 + ("pairs",) * 3
+    verdict = JudgeScenes(judge=judge, images=Image(pictures), scenes=Scenes(tuple(scenes), groups)).run(
+        Context(scratch=tmp_path)
+    )
+    rows = json.loads(verdict.report.read())["pictures"]
+    for row, seen in zip(rows[:3], seen_as[:3], strict=True):
+        assert row["things"] == (seen["second"] == "none" and seen["accessory"] == "none")
+    assert verdict.seen == sum(row["things"] for row in rows[:3]) / 3
+    assert len(verdict.labels) == len(verdict.right) == 6
+
+
+def test_an_evaluation_asks_for_everything_that_was_kept_out():
+    asked = EvaluationScenes(kept_out=KEPT_OUT, repeats=1).run(Context(scratch=Path()))
+    kept_out = KeptOut.parse(KEPT_OUT.read().decode())
+    unseen = {(s.things[0], s.background) for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g == "kept out"}
+    assert unseen == kept_out.things
+    seen = [s for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g in ("seen", "dressed", "pairs")]
+    assert not any(kept_out.has(scene) for scene in seen)
+    assert len(asked.prompts) == asked.count
