@@ -159,9 +159,8 @@ class _Execution:
         for output, value in zip(outputs.values(), values, strict=True):
             try:
                 found[output.name] = admitted(value, output.annotation, Path())
-            except Refused:
-                given = f"{name}.run gave {type(value).__name__} as `{output.name}`"
-                raise ValueError(f"{given}, it declares {output.type_name}") from None
+            except Refused as refused:
+                raise ValueError(f"{name}.run gave a wrong `{output.name}`: {refused}") from None
         return found
 
     def _finished(

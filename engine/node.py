@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -25,7 +25,7 @@ from pydantic_core import PydanticUndefined
 
 from .context import Context
 from .ports import PortType
-from .types import bare, choices, is_port_type, type_name
+from .types import bare, choices, element, is_port_type, type_name
 
 __all__ = ["Field", "Input", "Node", "Output"]
 
@@ -112,6 +112,11 @@ class Node(BaseModel):
                 raise TypeError(f"{cls.__name__}.{name}: an input cannot be called so, Node itself has a `{name}`")
             if field.default_factory is not None:
                 raise TypeError(f"{cls.__name__}.{name}: a default factory hides what the default is; write a value")
+            inner = next((element(a) for a in choices(field.annotation) if get_origin(a) is list), None)
+            if inner is not None:
+                # A list that reached several nodes could be changed by one of them.
+                wanted = f"tuple[{getattr(inner, '__name__', inner)}, ...]"
+                raise TypeError(f"{cls.__name__}.{name}: lists reach nodes as tuples; write {wanted}")
             if not is_port_type(field.annotation):
                 raise TypeError(f"{cls.__name__}.{name}: {field.annotation!r} is no port type")
 
@@ -132,7 +137,7 @@ class Node(BaseModel):
     def outputs(cls) -> Mapping[str, Output]:
         """The outputs by name: the fields of the NamedTuple that `run` gives, or one, named after its type.
 
-        Raises TypeError where `run` has no annotation, or one that is no port type.
+        Raises TypeError where `run` has no annotation, or one that is no port type, or lacks the primary output.
         """
         module = vars(sys.modules[cls.__module__]) if cls.__module__ in sys.modules else None
         given = get_type_hints(cls.run, globalns=module).get("return")
@@ -140,6 +145,8 @@ class Node(BaseModel):
             outputs = {name: Output(name, hint) for name, hint in get_type_hints(given).items()}
         else:
             outputs = {name: Output(name, given) for name in [_output_name(given)]}
+        if cls.primary is not None and cls.primary not in outputs:
+            raise TypeError(f"{cls.__name__} has no output `{cls.primary}`, which it declares as primary")
         for output in outputs.values():
             if not is_port_type(output.annotation):
                 raise TypeError(f"{cls.__name__}.run gives {output.annotation!r}, which is no port type")

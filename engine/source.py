@@ -37,9 +37,9 @@ _ANCHOR = re.compile(r"&[\w-]+(?:\s+(?:#[^\r\n]*)?)*")
 class Scalar:
     """A single value. `text` is what was written, `value` what it stands for; quoted and block text is always text.
 
-    `trap` says what other YAML readers would have made of plain text; `comment_after` is the comment that follows plain
-    text on its line, without its `#`, which may have been meant as part of it. `verbatim` tells that the text stands at its place letter
-    by letter: neither folded nor escaped, nor repeated by an alias.
+    `trap` says what other YAML readers would have made of plain text. `comment_after` is what follows ` #` on the line
+    of plain text: a comment, which may have been meant as part of it. `verbatim` tells that the text stands at its
+    place letter by letter: neither folded nor escaped, nor repeated by an alias.
     """
 
     place: Place

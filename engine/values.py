@@ -53,7 +53,7 @@ def admitted(value: Any, annotation: Any, folder: Path) -> Any:
         raise telling[0]
     if len(without_none) == 1:
         raise refusals[0]
-    raise _wrong_type(value, annotation)
+    raise _wrong_type(value, annotation, next((refused.help for refused in refusals if refused.help), None))
 
 
 def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
@@ -84,7 +84,7 @@ def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, PortType):
         if isinstance(value, annotation):
             return value
-        if annotation not in (File, Folder):
+        if isinstance(value, str) and annotation not in (File, Folder):
             raise Refused("text-as-value", f"a {type_name(annotation)} comes over a link, {_shown(value)}")
     quote = f'quote it: "{value}"' if annotation is str and type(value) in (int, float) else None
     raise _wrong_type(value, annotation, quote)

@@ -60,7 +60,7 @@ class Lines(Silent):
     def _progress(self, node: str, step: int, steps: int, message: str) -> None:
         now, share = self.clock(), step / max(steps, 1)
         last, last_share = self.said[node]
-        if now - last < _EVERY or (now - last < _AT_LEAST_EVERY and share - last_share < _SHARE):
+        if now - last < _EVERY or (now - last < _AT_LEAST_EVERY and share - last_share < _SHARE - 1e-9):
             return
         self.said[node] = (now, share)
         left = (now - self.started[node]) * (1 - share) / share if share > 0 else None

@@ -155,9 +155,10 @@ def encode_all(vae: AutoencoderKL, images: Tensor, report: Callable[[int, int], 
 def normalise_latents(vae: AutoencoderKL, images: Tensor) -> None:
     """Fold the mean and the deviation of each latent channel into the convolutions beside it.
 
-    Afterwards the latents of `images` have mean 0 and deviation 1 in every channel, and `scaling_factor` stays 1.
+    Afterwards the latents of `images` (at most 2,048 of them are looked at) have mean 0 and deviation 1 in every
+    channel, and `scaling_factor` stays 1.
     """
-    latents = encode_all(vae, images)
+    latents = encode_all(vae, images[spread(len(images), 2048)])
     mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
     channels = len(mean)
     weight, bias = vae.quant_conv.weight, vae.quant_conv.bias

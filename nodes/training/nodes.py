@@ -95,7 +95,7 @@ class TrainVAE(Node, category="training", resource="device", primary="vae"):
     channels: tuple[int, ...] = Field((32, 64, 96), description="channels at each resolution, multiples of 4")
     latent_channels: int = Field(8, ge=1, le=64, description="channels of the latents")
     kl_weight: float = Field(1e-4, ge=0, description="the weight of the KL divergence from N(0, I)")
-    steps: int = Field(3600, ge=1, description=STEPS)
+    steps: int = Field(2600, ge=1, description=STEPS)
     batch_size: int = Field(4, ge=1, description="pictures in a batch")
     learning_rate: float = Field(1.2e-3, gt=0, description=RATE)
     decay: float = Field(0.5, ge=0, le=1, description=DECAY)

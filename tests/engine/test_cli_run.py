@@ -199,7 +199,7 @@ def test_a_node_that_gives_what_it_does_not_declare(latentgraph: Command, tmp_pa
     (tmp_path / "failing.yaml").write_text(FAILING)
     answer = latentgraph("run", "failing.yaml", "--set", "how=wrong type")
     assert answer.code == 1
-    assert "the node `bad` failed: Fail.run gave int as `picture`, it declares Picture" in answer.err
+    assert "the node `bad` failed: Fail.run gave a wrong `picture`: Picture is wanted, `7` is a number" in answer.err
 
 
 def test_an_output_that_cannot_be_written_fails_the_run_but_no_other_output(

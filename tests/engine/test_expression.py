@@ -20,7 +20,7 @@ from latentgraph.engine.expression import (
     type_of,
 )
 
-quick = settings(max_examples=200, deadline=None, database=None)
+quick = settings(max_examples=100, deadline=None, database=None)
 
 PARAMS: dict[str, Any] = {"width": 512, "scale": 2.5, "style": "shiny", "hires": True, "none": None, "many": [1]}
 TYPES = {name: type(value).__name__ for name, value in PARAMS.items()}

@@ -14,7 +14,7 @@ from latentgraph.engine import source
 from latentgraph.engine.diagnostics import Diagnostic, GraphWrong, Place
 from latentgraph.engine.source import Mapping, Scalar, Sequence, Tree, plain, read
 
-quick = settings(max_examples=200, deadline=None, database=None)
+quick = settings(max_examples=100, deadline=None, database=None)
 
 
 def value_of(text: str) -> Scalar:
@@ -271,10 +271,10 @@ def test_depth_that_aliases_add_counts() -> None:
 
 @pytest.mark.parametrize("text", ["[" * 50_000, "{a: " * 50_000, "- " * 50_000, "? " * 50_000, "a: " + "[[{" * 9_000])
 def test_deep_nesting_is_an_error_and_no_crash(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     (problem,) = wrong(text)
     assert problem.code == "too-deep"
-    assert time.perf_counter() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_sixty_four_levels_are_read() -> None:
@@ -299,9 +299,9 @@ def test_many_values_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_graph_of_a_thousand_nodes_is_read_in_no_time() -> None:
     line = "  n{}: {{type: KSampler, inputs: {{model: $model.model, latent: $n0, steps: 20, seed: 42}}}}\n"
     text = "nodes:\n" + "".join(line.format(number) for number in range(1000))
-    started = time.perf_counter()
+    started = time.process_time()  # not the time on the wall, which other processes lengthen
     read(text, "f")
-    assert time.perf_counter() - started < 2  # about 0.15 on a quiet machine
+    assert time.process_time() - started < 2  # about 0.15 on a quiet machine
 
 
 def test_reading_stops_after_many_problems() -> None:
@@ -314,9 +314,9 @@ def test_reading_stops_after_many_problems() -> None:
      "a: '" + "''" * 250_000, "a:\n" + "\t" * 500_000, "{" + ":," * 250_000, "\n" * 500_000],
 )  # fmt: skip
 def test_long_runs_of_anything_are_read_in_one_pass(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     wrong(text)
-    assert time.perf_counter() - started < 3
+    assert time.process_time() - started < 3
 
 
 # What is wrong
@@ -525,7 +525,7 @@ texts = st.text(characters, max_size=10)
 plain_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**70), 2**70) | st.floats(allow_nan=False, allow_infinity=False) | texts,
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts, inner, max_size=4),
-    max_leaves=15,
+    max_leaves=8,
 )
 
 

@@ -1,0 +1,130 @@
+"""How a picture was made, read from PNG files: honest ones, damaged ones, and those that mean harm."""
+
+import json
+import zlib
+from pathlib import Path
+
+import pytest
+from latentgraph.engine.picture import SIGNATURE, TEXT_BYTES, Making, NoMaking, is_picture, read_making
+
+
+def chunk(kind: bytes, content: bytes = b"") -> bytes:
+    return len(content).to_bytes(4) + kind + content + zlib.crc32(kind + content).to_bytes(4)
+
+
+HEADER = chunk(b"IHDR", bytes([0, 0, 0, 1, 0, 0, 0, 1, 8, 2, 0, 0, 0]))
+PIXELS = chunk(b"IDAT", zlib.compress(bytes(4)))
+END = chunk(b"IEND")
+
+
+def plain(name: str, text: str) -> bytes:
+    return chunk(b"tEXt", name.encode() + b"\0" + text.encode("latin-1"))
+
+
+def packed(name: str, content: bytes) -> bytes:
+    return chunk(b"zTXt", name.encode() + b"\0\0" + content)
+
+
+def international(name: str, text: bytes, is_packed: bool = False) -> bytes:
+    return chunk(b"iTXt", name.encode() + b"\0" + bytes([is_packed, 0]) + b"\0\0" + text)
+
+
+GRAPH = plain("latentgraph.graph", "latentgraph: 1\n")
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return tmp_path / "picture.png"
+
+
+def write(path: Path, *chunks: bytes) -> Path:
+    path.write_bytes(SIGNATURE + b"".join((HEADER, *chunks, PIXELS, END)))
+    return path
+
+
+def test_all_kinds_of_text_are_read(picture: Path) -> None:
+    write(
+        picture,
+        plain("Comment", "of no interest"),
+        international("latentgraph.graph", "text: 한 마리 개".encode()),
+        packed("latentgraph.params", zlib.compress(b'{"seed": 7}')),
+        plain("latentgraph.name", "txt2img"),
+        international("latentgraph.models", zlib.compress(b'{"unet": "ab"}'), is_packed=True),
+    )
+    assert read_making(picture) == Making("text: 한 마리 개", "txt2img", {"seed": 7}, {"unet": "ab"})
+
+
+def test_a_picture_by_pillow(picture: Path) -> None:
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    texts = PngInfo()
+    texts.add_text("latentgraph.graph", "text: ✓ and é")
+    texts.add_text("latentgraph.params", json.dumps({"prompt": "é"}), zip=True)
+    Image.new("RGB", (3, 3)).save(picture, pnginfo=texts)
+    assert read_making(picture) == Making("text: ✓ and é", "picture", {"prompt": "é"}, {})
+
+
+def test_texts_behind_the_pixels_count_too(picture: Path) -> None:
+    picture.write_bytes(SIGNATURE + HEADER + PIXELS + GRAPH + END)
+    assert read_making(picture).graph == "latentgraph: 1\n"
+
+
+def test_what_is_taken_for_a_picture(picture: Path, tmp_path: Path) -> None:
+    write(picture)
+    (tmp_path / "graph.yaml").write_text("latentgraph: 1\n")
+    (tmp_path / "wrong.png").write_text("latentgraph: 1\n")
+    assert is_picture(picture)
+    assert is_picture(tmp_path / "wrong.png")
+    assert not is_picture(tmp_path / "graph.yaml")
+    assert not is_picture(tmp_path / "nowhere.png")
+
+
+def test_a_picture_without_a_graph(picture: Path) -> None:
+    with pytest.raises(NoMaking, match="does not say how it was made: latentgraph did not draw it"):
+        read_making(write(picture, plain("Comment", "hello")))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "it does not begin like one"),
+        (b"GIF89a", "it does not begin like one"),
+        (SIGNATURE, "it ends too early"),
+        (SIGNATURE + HEADER + GRAPH, "it ends too early"),
+        (SIGNATURE + HEADER + GRAPH[:-6], "a part of it claims 32 bytes, more than there are"),
+        (SIGNATURE + b"\xff\xff\xff\xfftEXt", "a part of it claims 4,294,967,295 bytes, more than there are"),
+        (SIGNATURE + HEADER + GRAPH.replace(b"1", b"2") + END, "a text in it does not match its checksum"),
+        (SIGNATURE + chunk(b"tEXt", bytes(TEXT_BYTES + 1)) + END, "a text in it has 8,388,609 bytes"),
+        (SIGNATURE + packed("latentgraph.graph", b"nonsense") + END, "a text in it cannot be unpacked"),
+        (SIGNATURE + packed("latentgraph.graph", zlib.compress(bytes(10**8))) + END, "the texts in it have more than"),
+        (SIGNATURE + international("latentgraph.graph", b"\xff") + END, "a text in it is not UTF-8"),
+        (SIGNATURE + chunk(b"iTXt", b"latentgraph.graph\0\0") + END, "a text in it is cut off"),
+        (SIGNATURE + chunk(b"juNK") * 100_001, "it has more than 100,000 parts"),
+    ],
+    ids=range(13),
+)
+def test_damaged_and_hostile_files_are_refused(content: bytes, message: str, picture: Path) -> None:
+    picture.write_bytes(content)
+    with pytest.raises(NoMaking) as wrong:
+        read_making(picture)
+    assert message in str(wrong.value)
+    assert str(wrong.value).startswith(f"{picture} cannot be read as a PNG picture: ")
+
+
+def test_many_texts_that_unpack_to_much_are_refused_together(picture: Path) -> None:
+    half = packed("latentgraph.graph", zlib.compress(bytes(TEXT_BYTES * 2 // 3)))
+    with pytest.raises(NoMaking, match="the texts in it have more than"):
+        read_making(write(picture, half, half))
+
+
+@pytest.mark.parametrize("params", ["[1]", "{", "7", "[" * 100_000])
+def test_params_that_are_no_object_are_refused(params: str, picture: Path) -> None:
+    with pytest.raises(NoMaking, match=r"its text latentgraph\.params is not a JSON object"):
+        read_making(write(picture, GRAPH, plain("latentgraph.params", params)))
+
+
+@pytest.mark.parametrize("name", ["../../evil", "/etc/evil", "a\nb", "", ".hidden"])
+def test_a_name_that_would_leave_the_output_folder_is_refused(name: str, picture: Path) -> None:
+    with pytest.raises(NoMaking, match="which is no name of a graph"):
+        read_making(write(picture, GRAPH, plain("latentgraph.name", name)))
