@@ -1,8 +1,8 @@
 """The engine: graphs in general, checked before they run. It knows neither torch, nor diffusion, nor HTTP.
 
-    from latentgraph.engine import load
+from latentgraph.engine import load
 
-    picture = load("txt2img").run(prompt="a dog face with glasses").outputs["image"]
+picture = load("txt2img").run(prompt="a dog face with glasses").outputs["image"]
 """
 
 from typing import TYPE_CHECKING, Any

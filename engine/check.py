@@ -11,6 +11,7 @@ from .diagnostics import Note, nearest
 from .expression import Expression, ExpressionError, Link, ParamReference, Template, Text, evaluate, parse_text, type_of
 from .graph import MISSING, Graph, Param, WrittenNode, outside_limits
 from .node import Input, Node, Output
+from .order import cycles, in_order, needed_by
 from .ports import File, Folder, PortType
 from .problems import Problems
 from .registry import Registry
@@ -170,7 +171,8 @@ class _Checker:
         for wanted in known.values():
             if wanted.required and wanted.name not in present and written.complete:
                 self.problems.error(
-                    "missing-input", written.name.place, f"{node_type.__name__} needs `{wanted.name}` ({wanted.type_name})",
+                    "missing-input", written.name.place,
+                    f"{node_type.__name__} needs `{wanted.name}` ({wanted.type_name})",
                     help=self._givers(wanted.annotation, name), path=f"nodes.{name}.inputs.{wanted.name}",
                 )  # fmt: skip
         self._limits(written, node_type, inputs)
@@ -318,7 +320,9 @@ class _Checker:
             output = node_type.primary_output()
             if output is None:
                 fitting = [
-                    f"`${link.node}.{o.name}`" for o in outputs.values() if annotation is None or fits(o.annotation, annotation)
+                    f"`${link.node}.{o.name}`"
+                    for o in outputs.values()
+                    if annotation is None or fits(o.annotation, annotation)
                 ]  # fmt: skip
                 self.problems.error(
                     "which-output", scalar.place, f"`{link.node}` has several outputs, the link does not say which",
@@ -331,7 +335,8 @@ class _Checker:
             inner = element(given)
             if not name.isdigit() or inner is None:
                 self.problems.error(
-                    "unknown-output", scalar.place, f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
+                    "unknown-output", scalar.place,
+                    f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
                     notes=[self._declared(source, node_type)], path=path,
                 )  # fmt: skip
                 return UNUSABLE
@@ -367,7 +372,8 @@ class _Checker:
             inner = element(given)
             if not name.isdigit() or inner is None:
                 self.problems.error(
-                    "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}", path=path
+                    "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}",
+                    path=path,
                 )  # fmt: skip
                 return UNUSABLE
             given = inner
@@ -408,7 +414,7 @@ class _Checker:
 
     def _nearest_node(self, name: str, annotation: Any) -> str | None:
         """Which node was probably meant, among those that give what is wanted."""
-        givers = {node: output for node, output in self._giving(annotation)}
+        givers = dict(self._giving(annotation))
         near = nearest(name, list(givers)) or (next(iter(givers)) if len(givers) == 1 else None)
         if near is None or annotation is None:
             return f"did you mean `{self._link_text(near, givers[near])}`?" if near else None
@@ -445,13 +451,13 @@ class _Checker:
     def _output(self, name: str, link: Scalar) -> Linked | None:
         path = f"outputs.{name}"
         found = self._reference(link, None, path)
-        if found is not UNUSABLE and not isinstance(found, Linked):
+        if found is UNUSABLE:
+            return None
+        if not isinstance(found, Linked):
             self.problems.error(
                 "wrong-type", link.place, f"the output `{name}` is not a link",
                 help="write a link to a node's output, such as $decoded", path=path,
             )  # fmt: skip
-            return None
-        if found is UNUSABLE:
             return None
         node_type = self.types[found.node]
         assert node_type is not None
@@ -477,38 +483,23 @@ class _Checker:
 
     def _order(self, nodes: Mapping[str, CheckedNode], outputs: Mapping[str, Linked]) -> list[str]:
         """The nodes in an order in which they can run; says so where there is none, and which nodes nothing needs."""
-        import networkx  # here, because it takes as long to import as everything else together
-
-        links = networkx.DiGraph()
-        links.add_nodes_from(nodes)
-        links.add_edges_from((link.node, name) for name, node in nodes.items() for link in node.links())
-        needed = {link.node for link in outputs.values()}
-        for name in list(needed):
-            needed |= networkx.ancestors(links, name)
+        waits = {name: {link.node for link in node.links()} for name, node in nodes.items()}
+        needed = needed_by([link.node for link in outputs.values()], waits)
         for name, written in self.graph.nodes.items():
             if outputs and len(outputs) == len(self.graph.outputs) and name not in needed:
                 self.problems.warning(
                     "unused-node", written.name.place, f"no output needs the node `{name}`, so it will not run",
                     path=f"nodes.{name}",
                 )  # fmt: skip
-        cyclic = [part for part in networkx.strongly_connected_components(links) if self._is_cycle(links, part)]
-        for part in cyclic:
-            cycle = [edge[0] for edge in networkx.find_cycle(links.subgraph(part), min(part))]
-            written = self.graph.nodes[cycle[0]]
+        order = in_order(waits)
+        for cycle in cycles(waits) if len(order) < len(nodes) else ():
+            places = [self.graph.nodes[name].name.place for name in cycle]
             self.problems.error(
-                "cycle", written.name.place, "these nodes wait for each other: " + " → ".join([*cycle, cycle[0]]),
-                notes=[Note(f"`{name}` is here", self.graph.nodes[name].name.place) for name in cycle[1:]],
+                "cycle", places[0], "these nodes wait for each other: " + " → ".join([*cycle, cycle[0]]),
+                notes=[Note(f"`{name}` is here", place) for name, place in list(zip(cycle, places, strict=True))[1:]],
                 help="let one of them take its input from elsewhere", path=f"nodes.{cycle[0]}",
             )  # fmt: skip
-        if cyclic:
-            return list(nodes)
-        # Ties are broken by the place in the file, so that the order is the same each time.
-        place = {name: index for index, name in enumerate(nodes)}
-        return list(networkx.lexicographical_topological_sort(links, key=place.__getitem__))
-
-    @staticmethod
-    def _is_cycle(links: Any, part: set[str]) -> bool:
-        return len(part) > 1 or any(links.has_edge(name, name) for name in part)
+        return order
 
 
 _RANGES = ("greater_than", "less_than", "multiple_of", "too_short", "too_long", "string_too")
@@ -535,13 +526,8 @@ def _brief(value: Any) -> str:
 
 def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> list[str]:
     """The nodes that the outputs (or only the nodes `targets`) need, in an order in which they can run."""
-    wanted = list(targets) if targets else [link.node for link in checked.outputs.values()]
-    needed: set[str] = set()
-    while wanted:
-        name = wanted.pop()
-        if name not in needed:
-            needed.add(name)
-            wanted += [link.node for link in checked.nodes[name].links()]
+    wanted = targets or [link.node for link in checked.outputs.values()]
+    needed = needed_by(wanted, {name: {link.node for link in node.links()} for name, node in checked.nodes.items()})
     return [name for name in checked.nodes if name in needed]
 
 

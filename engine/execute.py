@@ -50,7 +50,8 @@ def execute(
 ) -> Run:
     """Run a checked graph; never raises for what happens inside a node.
 
-    `emit` is called from the calling thread alone. `targets` are names of nodes to run instead of what the outputs need.
+    `emit` is called from the calling thread alone. `targets` are names of nodes to run instead of what the outputs
+    need.
     """
     jobs = jobs or min(4, os.cpu_count() or 1)
     return _Execution(checked, targets, emit, cancelled or threading.Event(), jobs).run()
@@ -209,7 +210,7 @@ class _Execution:
 
 
 def explained(failure: BaseException) -> str:
-    """A failure in words for the person who wrote the graph: errors that nodes raise on purpose speak for themselves."""
+    """A failure in words for whoever wrote the graph: errors that nodes raise on purpose speak for themselves."""
     message = str(failure).strip()
     if isinstance(failure, (ValueError, OSError, MemoryError)) and message:
         return message

@@ -28,7 +28,10 @@ MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
 
 @dataclass(frozen=True)
 class Param:
-    """A graph's own input: its type, default and limits. Without a default it has to be given; a refused default is UNUSABLE."""
+    """A graph's own input: its type, default and limits.
+
+    Without a default it has to be given; a default that was refused is UNUSABLE.
+    """
 
     name: str
     annotation: Any
@@ -230,7 +233,7 @@ def _param(key: Scalar, value: Tree, folder: Path, problems: Problems) -> Param 
         else:
             options[limit] = tree.value
     if (allowed := value.get("choices")) is not None:
-        several = tuple[element(annotation) or annotation, ...]  # type: ignore[misc]
+        several = tuple[element(annotation) or annotation, ...]  # type: ignore[valid-type, misc]
         found = converted(allowed, several, problems, f"{path}.choices", folder)
         options["choices"] = () if found is UNUSABLE else found
     if isinstance(description := value.get("description"), Scalar):

@@ -62,8 +62,8 @@ class LoadedGraph:
 def load(graph: str | Path, nodes: Iterable[str | Path] = (), registry: Registry | None = None) -> LoadedGraph:
     """Load a graph by the path of its file or the name under which it ships.
 
-    `nodes` are files and folders with more node types. Raises NoSuchGraph, PluginError, OSError, and GraphWrong where the
-    file is no YAML.
+    `nodes` are files and folders with more node types. Raises NoSuchGraph, PluginError, OSError, and GraphWrong where
+    the file is no YAML.
     """
     name, path = find_graph(graph)
     return load_text(path.read_bytes(), name, str(path), path.parent, registry or load_registry(map(Path, nodes)))

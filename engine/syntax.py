@@ -71,8 +71,8 @@ class _Case:
             return self.value(self.since, f"`{mark}` {what}, and a name of letters and digits has to follow")
         if "tag" in problem or "tag" in context:
             start = self.since if self.text[self.since : self.since + 1] == "!" else at
-            written = re.compile(r"\S{0,40}").match(self.text, start)
-            end = written.end() if written else start
+            text = re.compile(r"\S{0,40}").match(self.text, start)
+            end = text.end() if text else start
             return self.say(start, end, *tag(self.text[start:end]))
         if "directive" in context + problem or "YAML document" in problem:
             return self.say(at, self.line_end(at), "a line cannot begin with `%`", "quote the text, or indent it")

@@ -23,12 +23,13 @@ def recorded(picture: Path) -> tuple[Making, Written]:
 
 
 def confirm(
-    picture: Path, making: Making, trusted: bool, input: TextIO = sys.stdin, output: TextIO = sys.stderr
+    picture: Path, making: Making, trusted: bool, input: TextIO | None = None, output: TextIO | None = None
 ) -> None:
     """Show what would run, and ask for a yes where it is not `trusted`.
 
     A graph from elsewhere can read the files that it names. Raises CommandWrong where nobody says yes.
     """
+    input, output = input or sys.stdin, output or sys.stderr
     print(f"{picture} was made by the graph `{making.name}`:\n", file=output)
     print(printable_lines(making.graph.rstrip().replace("\t", "    ")), file=output)
     print("\nwith the params:\n", file=output)

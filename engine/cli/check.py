@@ -30,7 +30,7 @@ def run(args: Namespace) -> int:
     from ..library import NoSuchGraph, find_graph
     from ..registry import load_registry
     from ..render import summary
-    from .reading import Given, Written, checked
+    from .reading import Checked, Given, Written, checked
     from .show import show
 
     registry = load_registry(args.nodes)
@@ -42,12 +42,11 @@ def run(args: Namespace) -> int:
             written = Written(path.read_bytes(), name, str(path), path.parent)
         except (NoSuchGraph, OSError) as error:
             reason = f"{graph}: {error.strerror}".lower() if isinstance(error, OSError) else str(error)
-            problems, texts = (Diagnostic("missing-file", reason, None),), {}
+            result = Checked(None, (Diagnostic("missing-file", reason, None),), {})
         else:
             result = checked(written, registry, given)
-            problems, texts = result.problems, dict(result.texts)
-        found += problems
-        show(problems, texts, sys.stdout, args.format)
+        found += result.problems
+        show(result.problems, result.texts, sys.stdout, args.format)
     # What programs read is problems and nothing else.
     print(summary(found), file=sys.stdout if args.format == "text" else sys.stderr)
     return WRONG if any(problem.severity == "error" for problem in found) else DONE

@@ -2,7 +2,7 @@
 
 import textwrap
 from argparse import Namespace
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -79,7 +79,7 @@ def _one(described: dict[str, Any]) -> Iterable[str]:
     )
 
 
-def table(rows: list[tuple[str, ...]]) -> Iterable[str]:
+def table(rows: Sequence[tuple[str, ...]]) -> Iterable[str]:
     """The rows with their columns aligned; cells of a last column may be as long as they like."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:

@@ -1,7 +1,7 @@
 """Reads a graph, and what a user gives for its params, and checks both: every problem at once."""
 
 import json
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -72,10 +72,10 @@ class _Params:
         self.graph, self.problems, self.texts = graph, problems, texts
 
     def values(self, given: Given) -> dict[str, Any]:
-        values = self._recorded({k: v for k, v in given.recorded.items() if k not in given.assigned})
-        if given.file is not None:
-            values |= self._in_file(given.file, but=given.assigned)
-        return values | self._set(given.assigned)
+        """All values. Raises OSError, and GraphWrong where the file with params is neither YAML nor JSON."""
+        values = self._in_file(given.file) if given.file is not None else {}
+        values |= self._set(given.assigned)
+        return self._recorded({name: value for name, value in given.recorded.items() if name not in values}) | values
 
     def _set(self, assignments: Mapping[str, str]) -> dict[str, Any]:
         values = {}
@@ -92,30 +92,29 @@ class _Params:
             values[name] = self._within_limits(param, value, option)
         return values
 
-    def _in_file(self, file: Path, but: Container[str]) -> dict[str, Any]:
-        """The values in a YAML or JSON file. Raises OSError, and GraphWrong where it is neither."""
+    def _in_file(self, file: Path) -> dict[str, Any]:
         content = file.read_bytes()
         self.texts[str(file)] = content.decode("utf-8-sig", "replace")
         if file.suffix == ".json":
-            return self._plain(_json(content, file), file.parent, f"{file}: ", but)
+            return self._plain(_json(content, file), file.parent, f"{file}: ")
         values = {}
         for key, tree in read(content, str(file)).entries:
             param = self.graph.params.get(key.text)
             if param is None:
                 self._unknown(key.text, "", key.place)
-            elif key.text not in but:
+            else:
                 value = converted(tree, param.annotation, self.problems, f"params.{key.text}", file.parent)
                 values[key.text] = self._within_limits(param, value, "", tree.place)
         return values
 
-    def _plain(self, found: Mapping[str, Any], folder: Path, origin: str, but: Container[str]) -> dict[str, Any]:
+    def _plain(self, found: Mapping[str, Any], folder: Path, origin: str) -> dict[str, Any]:
         """Values as JSON has them."""
         values = {}
         for name, plain in found.items():
             param = self.graph.params.get(name)
             if param is None:
                 self._unknown(name, origin)
-            elif name not in but:
+            else:
                 try:
                     value = admitted(plain, param.annotation, folder)
                 except Refused as refused:
@@ -135,7 +134,7 @@ class _Params:
                     help=f"give it: --set {name}=PATH", path=f"params.{name}",
                 )  # fmt: skip
         plain = {name: value for name, value in recorded.items() if name not in values}
-        return values | self._plain(plain, Path(), "the picture's params: ", ())
+        return values | self._plain(plain, Path(), "the picture's params: ")
 
     def _within_limits(self, param: Param, value: Any, origin: str, place: Place | None = None) -> Any:
         limits = None if value is UNUSABLE or value is None else outside_limits(param, value)

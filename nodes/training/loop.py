@@ -182,6 +182,12 @@ def _load(
             elif part == "optimizer":
                 index, _, field = name.partition(".")
                 states.setdefault(int(index), {})[field] = file.get_tensor(key)
+        for index, parameter in enumerate(module.parameters()):
+            # In the memory format of the parameter: the optimiser goes through both side by side.
+            states[index] = {
+                name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+                for name, value in states[index].items()
+            }
         module.load_state_dict({n: file.get_tensor(f"module.{n}") for n in module.state_dict()})
         optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
         generator.set_state(file.get_tensor("generator"))

@@ -231,7 +231,6 @@ class TrainJudge(Node, category="training", resource="device", primary="judge"):
 class Evaluation(NamedTuple):
     scenes: Scenes
     prompts: tuple[str, ...]
-    count: int
 
 
 class EvaluationScenes(Node, category="training", primary="scenes"):
@@ -256,7 +255,7 @@ class EvaluationScenes(Node, category="training", primary="scenes"):
         chosen = evaluation_scenes(kept_out, counts, self.repeats, self.seed)
         scenes = tuple(scene for scene, _ in chosen)
         prompts = tuple(captions(scene)[0] for scene in scenes)
-        return Evaluation(Scenes(scenes, tuple(group for _, group in chosen)), prompts, len(scenes))
+        return Evaluation(Scenes(scenes, tuple(group for _, group in chosen)), prompts)
 
 
 class Verdict(NamedTuple):

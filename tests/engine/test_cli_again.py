@@ -15,50 +15,13 @@ GRAPH = graph(
     "text: {type: str, default: a dog}\nmodel: {type: File, default: model.txt}",
 )
 
-DRAW = """
-from io import BytesIO
-from dataclasses import dataclass
-
-from latentgraph.engine import Context, File, Node, PortType, Written
-
-
-@dataclass(frozen=True)
-class Drawing(PortType):
-    text: str
-    model: str
-
-    def written(self, about):
-        import json
-        from PIL import Image
-        from PIL.PngImagePlugin import PngInfo
-
-        texts = PngInfo()
-        for name, value in about.items():
-            texts.add_text(f"latentgraph.{name}", value if isinstance(value, str) else json.dumps(value))
-        png = BytesIO()
-        Image.new("RGB", (len(self.text), 1)).save(png, "png", pnginfo=texts)
-        yield Written(".png", png.getvalue())
-
-    def sources(self):
-        return {"model.txt": self.model}
-
-
-class Draw(Node):
-    text: str
-    model: File
-
-    def run(self, context: Context) -> Drawing:
-        return Drawing(self.text, self.model.digest)
-"""
-
 
 @pytest.fixture
 def picture(tmp_path: Path, latentgraph: Command) -> Path:
     """A picture that a graph drew, whose graph file is gone."""
-    (tmp_path / "draw.py").write_text(DRAW)
     (tmp_path / "graph.yaml").write_text(GRAPH)
     (tmp_path / "model.txt").write_text("the model")
-    answer = latentgraph("run", "graph.yaml", "--nodes", "draw.py", "--set", "text=a cat", nodes=False)
+    answer = latentgraph("run", "graph.yaml", "--set", "text=a cat")
     (tmp_path / "graph.yaml").unlink()
     return tmp_path / answer.out.strip().removeprefix("image: ")
 
@@ -73,7 +36,7 @@ def test_the_making_is_recorded_without_paths_and_times(picture: Path, tmp_path:
 
 
 def test_without_anybody_to_ask_it_is_shown_and_not_run(picture: Path, latentgraph: Command) -> None:
-    answer = latentgraph("run", picture, "--nodes", "draw.py", nodes=False)
+    answer = latentgraph("run", picture)
     assert answer.code == 2
     assert GRAPH.strip() in answer.err
     assert '  text: "a cat"' in answer.err
@@ -81,7 +44,7 @@ def test_without_anybody_to_ask_it_is_shown_and_not_run(picture: Path, latentgra
 
 
 def test_files_have_to_be_given_again(picture: Path, latentgraph: Command) -> None:
-    answer = latentgraph("run", picture, "--trust", "--nodes", "draw.py", nodes=False)
+    answer = latentgraph("run", picture, "--trust")
     assert answer.code == 2
     assert "the picture was made with `model.txt` as `model` (give it: --set model=PATH)" in answer.err
 
@@ -89,9 +52,7 @@ def test_files_have_to_be_given_again(picture: Path, latentgraph: Command) -> No
 def test_the_same_picture_is_made_again(picture: Path, latentgraph: Command) -> None:
     before = picture.read_bytes()
     picture = picture.rename(picture.with_name("renamed.png"))
-    answer = latentgraph(
-        "run", picture, "--trust", "--set", "model=model.txt", "--nodes", "draw.py", nodes=False
-    )  # fmt: skip
+    answer = latentgraph("run", picture, "--trust", "--set", "model=model.txt")
     assert answer.code == 0
     again_ = Path(answer.out.strip().removeprefix("image: "))
     assert again_.name.startswith("graph-image-")
@@ -100,25 +61,21 @@ def test_the_same_picture_is_made_again(picture: Path, latentgraph: Command) -> 
 
 
 def test_recorded_params_can_be_changed(picture: Path, latentgraph: Command) -> None:
-    answer = latentgraph(
-        "run", picture, "--trust", "--set", "model=model.txt", "--set", "text=an ant", "--nodes", "draw.py", nodes=False
-    )
+    answer = latentgraph("run", picture, "--trust", "--set", "model=model.txt", "--set", "text=an ant")
     made = read_making(Path(answer.out.strip().removeprefix("image: ")))
     assert made.params["text"] == "an ant"
 
 
 def test_other_files_and_models_are_said(picture: Path, latentgraph: Command, tmp_path: Path) -> None:
     (tmp_path / "model.txt").write_text("another model")
-    answer = latentgraph(
-        "run", picture, "--trust", "--set", "model=model.txt", "--nodes", "draw.py", nodes=False
-    )  # fmt: skip
+    answer = latentgraph("run", picture, "--trust", "--set", "model=model.txt")
     assert answer.code == 0
     assert "warning: `model` is another file than the picture was made with" in answer.err
     assert "warning: the model file model.txt differs from the one the picture was made with" in answer.err
 
 
 def test_a_graph_that_is_wrong_by_now_is_refused(picture: Path, latentgraph: Command) -> None:
-    answer = latentgraph("run", picture, "--trust", "--set", "model=model.txt")
+    answer = latentgraph("run", picture, "--trust", "--set", "model=model.txt", nodes=False)
     assert answer.code == 2
     assert f"{picture}#graph:6:17: error[unknown-type]: there is no node type `Draw`" in answer.err
 

@@ -92,7 +92,7 @@ def test_a_picture_without_a_graph(picture: Path) -> None:
         (b"GIF89a", "it does not begin like one"),
         (SIGNATURE, "it ends too early"),
         (SIGNATURE + HEADER + GRAPH, "it ends too early"),
-        (SIGNATURE + HEADER + GRAPH[:-6], "a part of it claims 32 bytes, more than there are"),
+        (SIGNATURE + HEADER + GRAPH[:-6], "a part of it claims 33 bytes, more than there are"),
         (SIGNATURE + b"\xff\xff\xff\xfftEXt", "a part of it claims 4,294,967,295 bytes, more than there are"),
         (SIGNATURE + HEADER + GRAPH.replace(b"1", b"2") + END, "a text in it does not match its checksum"),
         (SIGNATURE + chunk(b"tEXt", bytes(TEXT_BYTES + 1)) + END, "a text in it has 8,388,609 bytes"),

@@ -66,7 +66,7 @@ def test_two_types_of_one_name_are_refused_with_both_places(tmp_path: Path) -> N
 
 def test_a_type_called_like_a_built_in_one_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", NODE.format(name="KSampler", value="1"))
-    with pytest.raises(PluginError, match="two node types are called KSampler: in latentgraph.nodes"):
+    with pytest.raises(PluginError, match=r"two node types are called KSampler: in latentgraph\.nodes"):
         load_registry([path])
 
 
@@ -77,7 +77,7 @@ def test_former_names_are_found(tiny: Registry) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("import no_such_module\n", "mine.py:1: cannot be loaded: ModuleNotFoundError: No module named 'no_such_module'"),
+        ("import no_such_module\n", "mine.py:1: cannot be loaded: ModuleNotFoundError: No module named"),
         ("x = 1\nx = (\n", "mine.py: cannot be loaded: SyntaxError: '(' was never closed (mine.py, line 2)"),
         ("\n\n1 / 0\n", "mine.py:3: cannot be loaded: ZeroDivisionError: division by zero"),
         (

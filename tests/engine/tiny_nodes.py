@@ -1,8 +1,10 @@
 """Small node types for the engine's tests, loaded as a user's file is: with `--nodes`, never imported."""
 
+import json
 import threading
 import time
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -35,6 +37,28 @@ class Recipe(PortType):
     """Something that cannot."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class Drawing(PortType):
+    """A PNG picture that says how it was made."""
+
+    text: str
+    model: str
+
+    def written(self, about: Any) -> Any:
+        from PIL import Image
+        from PIL.PngImagePlugin import PngInfo
+
+        texts = PngInfo()
+        for name, value in about.items():
+            texts.add_text(f"latentgraph.{name}", value if isinstance(value, str) else json.dumps(value))
+        png = BytesIO()
+        Image.new("RGB", (len(self.text), 1)).save(png, "png", pnginfo=texts)
+        yield Written(".png", png.getvalue())
+
+    def sources(self) -> dict[str, str]:
+        return {"model.txt": self.model}
 
 
 class Number(Node, category="numbers"):
@@ -133,6 +157,16 @@ class Load(Node, category="files"):
 
     def run(self, context: Context) -> Picture:
         return Picture(self.file.read().decode())
+
+
+class Draw(Node, category="pictures"):
+    """Draw what a text says, with a model."""
+
+    text: str
+    model: File
+
+    def run(self, context: Context) -> Drawing:
+        return Drawing(self.text, self.model.digest)
 
 
 class Fail(Node, category="trouble"):

@@ -227,4 +227,4 @@ def test_an_evaluation_asks_for_everything_that_was_kept_out():
     assert unseen == kept_out.things
     seen = [s for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g in ("seen", "dressed", "pairs")]
     assert not any(kept_out.has(scene) for scene in seen)
-    assert len(asked.prompts) == asked.count
+    assert len(asked.prompts) == len(asked.scenes.scenes)
