@@ -86,12 +86,10 @@ class _Checker:
             linked = self._output(name, link)
             if linked is not None:
                 outputs[name] = linked
-        order = self._order(nodes, outputs)
-        for name, param in self.graph.params.items():
-            if name not in self.used_params:
-                self.problems.warning(
-                    "unused-param", param.place, f"nothing uses the param `{name}`", path=f"params.{name}"
-                )
+        order = self._order(nodes)
+        if not self.problems.any_errors:
+            # Otherwise something may be unused only because what uses it is wrong.
+            self._warn_of_unused(nodes, outputs)
         return CheckedGraph(self.graph, self.params, {name: nodes[name] for name in order}, outputs)
 
     # params
@@ -481,16 +479,22 @@ class _Checker:
         ]
         return "what can: " + ", ".join(f"`{link}`" for link in links[:4]) if links else None
 
-    def _order(self, nodes: Mapping[str, CheckedNode], outputs: Mapping[str, Linked]) -> list[str]:
-        """The nodes in an order in which they can run; says so where there is none, and which nodes nothing needs."""
-        waits = {name: {link.node for link in node.links()} for name, node in nodes.items()}
-        needed = needed_by([link.node for link in outputs.values()], waits)
+    def _warn_of_unused(self, nodes: Mapping[str, CheckedNode], outputs: Mapping[str, Linked]) -> None:
+        needed = needed_by([link.node for link in outputs.values()], _waits(nodes))
         for name, written in self.graph.nodes.items():
-            if outputs and len(outputs) == len(self.graph.outputs) and name not in needed:
+            if name not in needed:
                 self.problems.warning(
                     "unused-node", written.name.place, f"no output needs the node `{name}`, so it will not run",
                     path=f"nodes.{name}",
                 )  # fmt: skip
+        for name, param in self.graph.params.items():
+            if name not in self.used_params:
+                message = f"nothing uses the param `{name}`"
+                self.problems.warning("unused-param", param.place, message, path=f"params.{name}")
+
+    def _order(self, nodes: Mapping[str, CheckedNode]) -> list[str]:
+        """The nodes in an order in which they can run; says so where there is none."""
+        waits = _waits(nodes)
         order = in_order(waits)
         for cycle in cycles(waits) if len(order) < len(nodes) else ():
             places = [self.graph.nodes[name].name.place for name in cycle]
@@ -500,6 +504,11 @@ class _Checker:
                 help="let one of them take its input from elsewhere", path=f"nodes.{cycle[0]}",
             )  # fmt: skip
         return order
+
+
+def _waits(nodes: Mapping[str, CheckedNode]) -> dict[str, set[str]]:
+    """Which nodes each node takes its inputs from."""
+    return {name: {link.node for link in node.links()} for name, node in nodes.items()}
 
 
 _RANGES = ("greater_than", "less_than", "multiple_of", "too_short", "too_long", "string_too")
@@ -527,7 +536,7 @@ def _brief(value: Any) -> str:
 def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> list[str]:
     """The nodes that the outputs (or only the nodes `targets`) need, in an order in which they can run."""
     wanted = targets or [link.node for link in checked.outputs.values()]
-    needed = needed_by(wanted, {name: {link.node for link in node.links()} for name, node in checked.nodes.items()})
+    needed = needed_by(wanted, _waits(checked.nodes))
     return [name for name in checked.nodes if name in needed]
 
 

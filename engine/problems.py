@@ -45,7 +45,12 @@ class Problems:
 
         return tuple(sorted(dict.fromkeys(self.found), key=position))
 
+    @property
+    def any_errors(self) -> bool:
+        """Whether anything but warnings was found."""
+        return any(diagnostic.severity == "error" for diagnostic in self.found)
+
     def raise_errors(self) -> None:
         """Raises GraphWrong where anything but warnings was found."""
-        if any(diagnostic.severity == "error" for diagnostic in self.found):
+        if self.any_errors:
             raise GraphWrong(self.in_order())

@@ -60,9 +60,7 @@ def checked(written: Written, registry: Registry, given: Given | None) -> Checke
     except GraphWrong as wrong:
         problems.found += wrong.diagnostics
         return Checked(None, problems.in_order(), texts)
-    found = problems.in_order()
-    wrong_ones = any(problem.severity == "error" for problem in found)
-    return Checked(None if wrong_ones else graph, found, texts)
+    return Checked(None if problems.any_errors else graph, problems.in_order(), texts)
 
 
 class _Params:
@@ -127,10 +125,14 @@ class _Params:
         """What a picture says about its params: files are there by name and digest only, so they are given anew."""
         values: dict[str, Any] = {}
         for name, value in recorded.items():
-            if isinstance(value, dict):
+            files = [
+                file.get("name") for file in (value if isinstance(value, list) else [value]) if isinstance(file, dict)
+            ]
+            if files:
                 values[name] = UNUSABLE
+                listed = ", ".join(f"`{file}`" for file in files)
                 self.problems.error(
-                    "missing-file", None, f"the picture was made with `{value.get('name')}` as `{name}`",
+                    "missing-file", None, f"the picture was made with {listed} as `{name}`",
                     help=f"give it: --set {name}=PATH", path=f"params.{name}",
                 )  # fmt: skip
         plain = {name: value for name, value in recorded.items() if name not in values}

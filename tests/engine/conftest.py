@@ -5,9 +5,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiny import TINY_NODES, Answer, Command
+
 from latentgraph.engine.cli import main
 from latentgraph.engine.registry import Registry, types_at
-from tiny import TINY_NODES, Answer, Command
 
 
 @pytest.fixture(scope="session")

@@ -7,10 +7,11 @@ from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
 import pytest
+from tiny import TINY_NODES, Command, graph
+
 from latentgraph.engine import cli
 from latentgraph.engine.cli import main
 from latentgraph.engine.cli.arguments import Parser
-from tiny import TINY_NODES, Command, graph
 
 
 def test_help_lists_the_commands_with_examples(latentgraph: Command) -> None:

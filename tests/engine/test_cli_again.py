@@ -4,10 +4,11 @@ import io
 from pathlib import Path
 
 import pytest
+from tiny import Command, graph
+
 from latentgraph.engine.cli import again
 from latentgraph.engine.cli.arguments import CommandWrong
 from latentgraph.engine.picture import Making, read_making
-from tiny import Command, graph
 
 GRAPH = graph(
     "drawn: {type: Draw, inputs: {text: $params.text, model: $params.model}}",

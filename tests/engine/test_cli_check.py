@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from tiny import Command, graph
+
 from latentgraph.engine.cli.show import show
 from latentgraph.engine.diagnostics import CODES, Diagnostic, Place
-from tiny import Command, graph
 
 GOOD = graph('a: {type: Paint, inputs: {text: "a dog"}}', "a: $a")
 BAD = graph("a: {type: Paint, inputs: {text: 7}}", "a: $a")

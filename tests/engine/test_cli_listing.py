@@ -3,8 +3,9 @@
 import json
 from pathlib import Path
 
-from latentgraph.engine.library import shipped_graphs
 from tiny import Command
+
+from latentgraph.engine.library import shipped_graphs
 
 
 def test_node_types_by_category_with_the_first_line_of_their_documentation(latentgraph: Command) -> None:

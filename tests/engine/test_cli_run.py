@@ -11,9 +11,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from tiny import TINY_NODES, Command, graph
+
 from latentgraph.engine.cli import progress
 from latentgraph.engine.digest import digest
-from tiny import TINY_NODES, Command, graph
 
 PAINT = graph(
     "painted: {type: Paint, inputs: {text: $params.text, size: $params.size}}\n"

@@ -9,6 +9,7 @@ import unicodedata
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from latentgraph.engine.diagnostics import CODES, Diagnostic, Edit, GraphWrong, Note, Place, nearest, printable
 from latentgraph.engine.render import lines_of, summary, to_github, to_json, to_line, to_terminal
 from latentgraph.engine.source import read

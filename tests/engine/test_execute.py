@@ -6,13 +6,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from tiny import graph
+
 from latentgraph.engine import NodeFailed
 from latentgraph.engine.check import check
 from latentgraph.engine.execute import Event, Run, execute
 from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry
 from latentgraph.engine.session import LoadedGraph, load_text
-from tiny import graph
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import zlib
 from pathlib import Path
 
 import pytest
+
 from latentgraph.engine.picture import SIGNATURE, TEXT_BYTES, Making, NoMaking, is_picture, read_making
 
 

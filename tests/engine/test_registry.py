@@ -5,6 +5,7 @@ from pathlib import Path
 from textwrap import dedent
 
 import pytest
+
 from latentgraph.engine.registry import PluginError, Registry, installed_types, load_registry, types_at
 
 NODE = """

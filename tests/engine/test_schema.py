@@ -5,11 +5,12 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from test_broken_graphs import BROKEN
+from tiny import graph
+
 from latentgraph.engine.library import shipped_graphs
 from latentgraph.engine.registry import Registry, installed_types
 from latentgraph.engine.schema import graph_schema
-from test_broken_graphs import BROKEN
-from tiny import graph
 
 SHIPPED = dict(shipped_graphs())
 

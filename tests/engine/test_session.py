@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tiny import TINY_NODES, graph
+
 from latentgraph.engine import GraphWrong, load
 from latentgraph.engine.library import NoSuchGraph, find_graph, shipped_graphs
-from tiny import TINY_NODES, graph
 
 PAINT = graph(
     "painted: {type: Paint, inputs: {text: $params.text, size: $params.size}}",

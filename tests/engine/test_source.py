@@ -10,6 +10,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from latentgraph.engine import source
 from latentgraph.engine.diagnostics import Diagnostic, GraphWrong, Place
 from latentgraph.engine.source import Mapping, Scalar, Sequence, Tree, plain, read
