@@ -8,26 +8,17 @@ from typing import Any
 from pydantic import ValidationError
 
 from .diagnostics import Note, nearest
-from .expression import Expression, ExpressionError, Link, ParamReference, Template, Text, evaluate, parse_text, type_of
 from .graph import MISSING, Graph, Param, WrittenNode, outside_limits
-from .node import Input, Node, Output
+from .node import Node
 from .order import cycles, in_order, needed_by
-from .ports import File, Folder, PortType
+from .ports import PortType
 from .problems import Problems
+from .references import Linked, References, brief, links_in
 from .registry import Registry
 from .source import Mapping as Entries
 from .source import Scalar
-from .types import PLAIN, choices, element, fits, type_name
+from .types import choices, element, type_name
 from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted, converted
-
-
-@dataclass(frozen=True)
-class Linked:
-    """The value of an input that another node gives: one of its outputs, or an element of a list among them."""
-
-    node: str
-    output: str
-    index: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,15 +44,6 @@ class CheckedGraph:
     outputs: Mapping[str, Linked]
 
 
-def links_in(value: Any) -> Iterator[Linked]:
-    """The links in an input's value."""
-    if isinstance(value, Linked):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from links_in(item)
-
-
 def check(graph: Graph, registry: Registry, problems: Problems, given: Mapping[str, Any] | None = None) -> CheckedGraph:
     """Check `graph` with the params `given` over its defaults; what is wrong goes to `problems`.
 
@@ -77,7 +59,7 @@ class _Checker:
         self.graph, self.registry, self.problems = graph, registry, problems
         self.types = {name: registry.get(node.type.text) for name, node in graph.nodes.items()}
         self.params = self._param_values(given)
-        self.used_params: set[str] = set()
+        self.references = References(graph, self.types, self.params, problems)
 
     def check(self) -> CheckedGraph:
         nodes = {name: self._node(node) for name, node in self.graph.nodes.items()}
@@ -159,7 +141,7 @@ class _Checker:
             path = f"nodes.{name}.inputs.{key.text}"
             if key.text in known:
                 value = converted(
-                    tree, known[key.text].annotation, self.problems, path, self.graph.folder, self._reference
+                    tree, known[key.text].annotation, self.problems, path, self.graph.folder, self.references.resolve
                 )
                 self._comment_trap(tree, key, path)
                 inputs[key.text] = value
@@ -171,14 +153,14 @@ class _Checker:
                 self.problems.error(
                     "missing-input", written.name.place,
                     f"{node_type.__name__} needs `{wanted.name}` ({wanted.type_name})",
-                    help=self._givers(wanted.annotation, name), path=f"nodes.{name}.inputs.{wanted.name}",
+                    help=self.references.givers(wanted.annotation, name), path=f"nodes.{name}.inputs.{wanted.name}",
                 )  # fmt: skip
         self._limits(written, node_type, inputs)
         return CheckedNode(name, node_type, inputs)
 
     def _untyped(self, tree: Any, path: str) -> Any:
         if isinstance(tree, Scalar) and isinstance(tree.value, str):
-            found = self._reference(tree, None, path)
+            found = self.references.resolve(tree, None, path)
             return UNUSABLE if found is PLAIN_TEXT else found
         return UNUSABLE
 
@@ -250,205 +232,19 @@ class _Checker:
                 tree = written.inputs.get(name) if written.inputs else None
                 in_range = problem["type"].startswith(_RANGES)
                 message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+                is_choice = problem["type"] == "not_a_choice"
                 self.problems.error(
-                    "out-of-range" if in_range else "wrong-type",
+                    "out-of-range" if in_range else "not-a-choice" if is_choice else "wrong-type",
                     tree.place if tree is not None else written.place,
-                    f"`{name}` is {_brief(problem['input'])}; it {message}" if in_range else f"`{name}`: {message}",
+                    f"`{name}` is {brief(problem['input'])}; it {message}" if in_range else f"`{name}`: {message}",
                     path=f"nodes.{written.name.text}.inputs.{name}",
                 )  # fmt: skip
-
-    # references
-
-    def _reference(self, scalar: Scalar, annotation: Any, path: str) -> Any:
-        """What a text in a graph file stands for; PLAIN_TEXT where it is only that.
-
-        `annotation` is what the place wants, None where that is not known.
-        """
-        try:
-            parsed = parse_text(scalar.text)
-            if isinstance(parsed, Text):
-                if annotation is not None and _comes_over_a_link(annotation):
-                    kind, near = type_name(annotation), self._nearest_node(scalar.text, annotation)
-                    message = f"a {kind} comes over a link, `{_brief(scalar.text)}` is text"
-                    raise Refused("text-as-value", message, near or self._givers(annotation, path.split(".")[1]))
-                if parsed.text == scalar.text:
-                    return PLAIN_TEXT
-                return admitted(parsed.text, annotation, self.graph.folder) if annotation is not None else UNUSABLE
-            if isinstance(parsed, Link):
-                return self._link(scalar, parsed, annotation, path)
-            if isinstance(parsed, ParamReference):
-                return self._param(scalar, parsed, annotation, path)
-            return self._expression(scalar, parsed, annotation, path)
-        except Refused as refused:
-            message = f"`{path.rpartition('.')[2]}`: {refused.message}"
-            self.problems.error(refused.code, scalar.place, message, help=refused.help, path=path)
-        except ExpressionError as wrong:
-            self.problems.error(
-                wrong.code, scalar.part(wrong.start, wrong.end), wrong.message, help=wrong.help, path=path
-            )
-        return UNUSABLE
-
-    def _link(self, scalar: Scalar, link: Link, annotation: Any, path: str) -> Any:
-        source = self.graph.nodes.get(link.node)
-        if source is None:
-            if "nodes" in self.graph.misspelt or self.problems.about("nodes", link.node):
-                return UNUSABLE  # it is there, but wrong, which is said already
-            self.problems.error(
-                "unknown-node", scalar.place, f"no node is called `{link.node}`",
-                help=self._nearest_node(link.node, annotation), path=path,
-            )  # fmt: skip
-            return UNUSABLE
-        node_type = self.types[link.node]
-        if node_type is None:
-            return UNUSABLE
-        outputs = node_type.outputs()
-        names, listed = list(link.path), ", ".join(f"`${link.node}.{name}`" for name in outputs)
-        if names and not names[0].isdigit():
-            output = outputs.get(names[0])
-            if output is None:
-                near = nearest(names[0], list(outputs))
-                self.problems.error(
-                    "unknown-output", scalar.place, f"{node_type.__name__} has no output `{names[0]}`",
-                    help=f"did you mean `${link.node}.{near}`?" if near else f"its outputs: {listed}",
-                    notes=[self._declared(source, node_type)], path=path,
-                )  # fmt: skip
-                return UNUSABLE
-            names = names[1:]
-        else:
-            output = node_type.primary_output()
-            if output is None:
-                fitting = [
-                    f"`${link.node}.{o.name}`"
-                    for o in outputs.values()
-                    if annotation is None or fits(o.annotation, annotation)
-                ]  # fmt: skip
-                self.problems.error(
-                    "which-output", scalar.place, f"`{link.node}` has several outputs, the link does not say which",
-                    help=f"write one of {', '.join(fitting) or listed}", notes=[self._declared(source, node_type)],
-                    path=path,
-                )  # fmt: skip
-                return UNUSABLE
-        given, index = output.annotation, []
-        for name in names:
-            inner = element(given)
-            if not name.isdigit() or inner is None:
-                self.problems.error(
-                    "unknown-output", scalar.place,
-                    f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
-                    notes=[self._declared(source, node_type)], path=path,
-                )  # fmt: skip
-                return UNUSABLE
-            given = inner
-            index.append(int(name))
-        if annotation is not None and not fits(given, annotation):
-            self.problems.error(
-                "wrong-port", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
-                help=self._givers(annotation, path.split(".")[1]), notes=[self._declared(source, node_type)], path=path,
-            )  # fmt: skip
-            return UNUSABLE
-        return Linked(link.node, output.name, tuple(index))
-
-    def _param(self, scalar: Scalar, reference: ParamReference, annotation: Any, path: str) -> Any:
-        param = self.graph.params.get(reference.name)
-        if param is None:
-            if "params" in self.graph.misspelt or self.problems.about("params", reference.name):
-                return UNUSABLE
-            candidates = [
-                name for name, p in self.graph.params.items() if annotation is None or fits(p.annotation, annotation)
-            ]
-            near = nearest(reference.name, candidates)
-            self.problems.error(
-                "unknown-param", scalar.place, f"the graph has no param `{reference.name}`",
-                help=f"did you mean `$params.{near}`?" if near else "the graph's params stand under `params:`",
-                path=path,
-            )  # fmt: skip
-            return UNUSABLE
-        self.used_params.add(param.name)
-        given, value = param.annotation, self.params[param.name]
-        for name in reference.path:
-            inner = element(given)
-            if not name.isdigit() or inner is None:
-                self.problems.error(
-                    "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}",
-                    path=path,
-                )  # fmt: skip
-                return UNUSABLE
-            given = inner
-            if value is not UNUSABLE and int(name) >= len(value):
-                self.problems.error(
-                    "out-of-range", scalar.place, f"`{param.name}` has {len(value)} elements, counted from 0", path=path
-                )
-                return UNUSABLE
-            value = UNUSABLE if value is UNUSABLE else value[int(name)]
-        if annotation is None:
-            return value
-        if not fits(given, annotation):
-            self.problems.error(
-                "wrong-type", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
-                notes=[Note(f"`{param.name}` is declared here", param.place)], path=path,
-            )  # fmt: skip
-            return UNUSABLE
-        return UNUSABLE if value is UNUSABLE else admitted(value, annotation, Path())
-
-    def _expression(self, scalar: Scalar, parsed: Expression | Template, annotation: Any, path: str) -> Any:
-        names = {type_: name for name, type_ in PLAIN.items()}
-        known = {name: names[p.annotation] for name, p in self.graph.params.items() if p.annotation in names}
-        self.used_params.update(name for name in parsed.params() if name in self.graph.params)
-        given = PLAIN[type_of(parsed, known)]
-        if annotation is not None and not fits(given, annotation):
-            self.problems.error(
-                "wrong-type", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, the expression gives {type_name(given)}",
-                path=path,
-            )  # fmt: skip
-            return UNUSABLE
-        if annotation is None or any(self.params.get(name) is UNUSABLE for name in parsed.params()):
-            return UNUSABLE
-        return admitted(evaluate(parsed, self.params), annotation, self.graph.folder)
-
-    # suggestions
-
-    def _nearest_node(self, name: str, annotation: Any) -> str | None:
-        """Which node was probably meant, among those that give what is wanted."""
-        givers = dict(self._giving(annotation))
-        near = nearest(name, list(givers)) or (next(iter(givers)) if len(givers) == 1 else None)
-        if near is None or annotation is None:
-            return f"did you mean `{self._link_text(near, givers[near])}`?" if near else None
-        kind = type_name(givers[near].annotation)
-        return f"`{self._link_text(near, givers[near])}` is a {kind}, which fits"
-
-    def _giving(self, annotation: Any) -> Iterator[tuple[str, Output]]:
-        """Nodes with their first output that fits."""
-        for name, node_type in self.types.items():
-            for output in node_type.outputs().values() if node_type else ():
-                if annotation is None or fits(output.annotation, annotation):
-                    yield name, output
-                    break
-
-    def _givers(self, annotation: Any, asking: str) -> str | None:
-        if not any(isinstance(a, type) and issubclass(a, PortType) for a in choices(annotation)):
-            return None
-        found = [self._link_text(name, output) for name, output in self._giving(annotation) if name != asking]
-        listed = ", ".join(f"`{link}`" for link in found[:4])
-        return f"nodes that give a {type_name(annotation)}: {listed}" if found else None
-
-    def _link_text(self, node: str, output: Output) -> str:
-        node_type = self.types[node]
-        assert node_type is not None
-        return f"${node}" if node_type.primary_output() == output else f"${node}.{output.name}"
-
-    @staticmethod
-    def _declared(source: WrittenNode, node_type: type[Node]) -> Note:
-        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in node_type.outputs().values())
-        return Note(f"`{source.name.text}` is a {node_type.__name__} ({outputs})", source.name.place)
 
     # the whole
 
     def _output(self, name: str, link: Scalar) -> Linked | None:
         path = f"outputs.{name}"
-        found = self._reference(link, None, path)
+        found = self.references.resolve(link, None, path)
         if found is UNUSABLE:
             return None
         if not isinstance(found, Linked):
@@ -472,7 +268,7 @@ class _Checker:
 
     def _writers(self) -> str | None:
         links = [
-            self._link_text(name, output)
+            self.references.link_text(name, output)
             for name, node_type in self.types.items()
             for output in (node_type.outputs().values() if node_type else ())
             if _can_be_output(output.annotation)
@@ -488,7 +284,7 @@ class _Checker:
                     path=f"nodes.{name}",
                 )  # fmt: skip
         for name, param in self.graph.params.items():
-            if name not in self.used_params:
+            if name not in self.references.used_params:
                 message = f"nothing uses the param `{name}`"
                 self.problems.warning("unused-param", param.place, message, path=f"params.{name}")
 
@@ -515,22 +311,12 @@ _RANGES = ("greater_than", "less_than", "multiple_of", "too_short", "too_long", 
 """How pydantic's names of errors about ranges and lengths begin."""
 
 
-def _comes_over_a_link(annotation: Any) -> bool:
-    """Whether nothing that can be written in a file fits."""
-    return all(isinstance(a, type) and issubclass(a, PortType) and a not in (File, Folder) for a in choices(annotation))
-
-
 def _can_be_output(annotation: Any) -> bool:
     annotation = element(annotation) or annotation
     return all(
         a is type(None) or not (isinstance(a, type) and issubclass(a, PortType)) or a.can_be_written()
         for a in choices(annotation)
     )
-
-
-def _brief(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 40 else text[:37] + "…"
 
 
 def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> list[str]:
@@ -540,4 +326,4 @@ def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> lis
     return [name for name in checked.nodes if name in needed]
 
 
-__all__ = ["CheckedGraph", "CheckedNode", "Input", "Linked", "check", "links_in", "needed_nodes"]
+__all__ = ["CheckedGraph", "CheckedNode", "Linked", "check", "links_in", "needed_nodes"]

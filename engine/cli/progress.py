@@ -43,13 +43,11 @@ class Lines(Silent):
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(stream)
         self.clock = clock
-        self.started: dict[str, float] = {}
         self.said: dict[str, tuple[float, float]] = {}
 
     def take(self, event: Event) -> None:
         match event["event"]:
             case "node_started":
-                self.started[event["node"]] = self.clock()
                 self.said[event["node"]] = (self.clock(), 0.0)
                 self.say(f"{event['node']}: started ({event['type']})")
             case "progress":
@@ -63,7 +61,8 @@ class Lines(Silent):
         if now - last < _EVERY or (now - last < _AT_LEAST_EVERY and share - last_share < _SHARE - 1e-9):
             return
         self.said[node] = (now, share)
-        left = (now - self.started[node]) * (1 - share) / share if share > 0 else None
+        # By the pace since the last line: the first steps may be slow, or done already by an earlier run.
+        left = (now - last) * (1 - share) / (share - last_share) if share > last_share else None
         parts = [f"step {step} of {steps}", f"{duration(left)} left" if left is not None else "", message]
         self.say(f"{node}: {', '.join(filter(None, parts))}")
 

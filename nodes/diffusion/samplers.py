@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic_core import PydanticCustomError
+
 from latentgraph.engine.diagnostics import nearest
 
 PREFIX = "diffusers:"
@@ -43,9 +45,9 @@ SCHEDULES: dict[str, dict[str, Any]] = {
 
 
 def known_sampler(name: str) -> str:
-    """`name` where it is a short name or names a diffusers class; ValueError with the nearest short name otherwise."""
+    """`name` where it is a short name or names a diffusers class; an error with the nearest short name otherwise."""
     if name in SAMPLERS or name.startswith(PREFIX):
         return name
     near = nearest(name, SAMPLERS)
     hint = f"did you mean `{near}`?" if near else f"it is one of {', '.join(SAMPLERS)}, or {PREFIX}ClassName"
-    raise ValueError(f"no sampler is called `{name}`; {hint}")
+    raise PydanticCustomError("not_a_choice", "no sampler is called `{name}`; {hint}", {"name": name, "hint": hint})

@@ -193,7 +193,10 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
     vae = new_autoencoder(node.channels, node.latent_channels, images.shape[-1], node.seed)
     if node.start is not None:
         start = load_vae(node.start)
-        if tuple(start.config.block_out_channels) != node.channels or start.config.latent_channels > node.latent_channels:
+        if (
+            tuple(start.config.block_out_channels) != node.channels
+            or start.config.latent_channels > node.latent_channels
+        ):
             raise ValueError("the autoencoder to start from has other channels, or more latent channels")
         vae = widened(start, node.latent_channels, node.seed)
     plan = Plan(node.steps, node.learning_rate, warmup=100, decay=node.decay, weight_decay=0.0, ema=0.998)

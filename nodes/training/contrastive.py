@@ -64,7 +64,9 @@ def contrastive_loss(similarity: Tensor, also_right: Tensor) -> Tensor:
 def tokens_of(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     """Token ids [N, max length], padded and truncated."""
     length = tokenizer.model_max_length
-    return tokenizer(list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt").input_ids
+    return tokenizer(
+        list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+    ).input_ids
 
 
 def pixel_values(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """Training the U-Net to remove noise from latents, conditioned on captions (Ho et al. 2020, Rombach et al. 2022)."""
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from latentgraph.engine.ports import File
 
-from ..diffusion.weights import load_text_encoder, load_tokenizer, load_vae
+from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
 from ..ports import Model
 from .assembly import weights_of
 from .autoencoder import encode_all, grid
@@ -78,13 +79,11 @@ def train_unet(
     reporter: Reporter,
     seed: int,
     sample: Callable[[], Tensor] | None = None,
-    compiled: bool = False,
 ) -> Trained:
     """Train `unet` on clean `latents` [N, C, h, w] and their captions; leaves the averaged weights in it.
 
     A caption is left empty with probability `unconditional`, so that classifier-free guidance has an unconditional
-    prediction to steer away from (Ho and Salimans 2022, arXiv:2207.12598). `compiled` trains through torch.compile,
-    which needs a C++ compiler, is faster and rounds differently.
+    prediction to steer away from (Ho and Salimans 2022, arXiv:2207.12598).
     """
     weights = min_snr_weight(schedule.alphas_cumprod)
     texts = sorted({"", *(text for options in captions for text in options)})
@@ -92,7 +91,6 @@ def train_unet(
     tokens = tokens_of(tokenizer, texts)
     text_encoder.eval()
     unet.to(memory_format=torch.channels_last)
-    forward = torch.compile(unet) if compiled else unet
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(latents), (batch_size,), generator=generator)
@@ -106,12 +104,10 @@ def train_unet(
         timesteps = torch.randint(len(weights), (batch_size,), generator=generator)
         noisy = schedule.add_noise(clean, noise, timesteps)
         wanted = schedule.get_velocity(clean, noise, timesteps)
-        given = forward(noisy.contiguous(memory_format=torch.channels_last), timesteps, conditioning).sample
+        given = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, conditioning).sample
         return ((given - wanted).square().mean((1, 2, 3)) * weights[timesteps]).mean()
 
-    trained = train(
-        unet, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample, sample_every=500
-    )
+    trained = train(unet, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample, sample_every=500)
     unet.load_state_dict(trained.weights)
     unet.eval()
     return trained
@@ -150,7 +146,12 @@ def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ..
     latents = encode_all(vae, node.data.images, lambda done, total: context.check_cancelled())
     latents *= vae.config.scaling_factor
     width = text_encoder.config.hidden_size
-    unet = new_unet(node.channels, latents.shape[1], latents.shape[-1], width, node.seed)
+    if node.start is None:
+        unet = new_unet(node.channels, latents.shape[1], latents.shape[-1], width, node.seed)
+    else:
+        unet = copy.deepcopy(load_unet(node.start)).requires_grad_(True)
+        if (unet.config.in_channels, unet.config.cross_attention_dim) != (latents.shape[1], width):
+            raise ValueError("the model to start from was made for other latents or another text encoder")
     schedule = new_schedule()
     captions = node.data.captions
     prompts = list(node.prompts) or [captions[index][0] for index in spread(len(captions), 16)]
@@ -172,7 +173,6 @@ def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ..
         reporter=context,
         seed=node.seed + 1,
         sample=sample,
-        compiled=node.compiled,
     )
     config = File("scheduler_config.json", content=schedule.to_json_string().encode())
     model = Model(weights_of("unet", unet, unet.to_json_string()), config, node.vae.space)

@@ -279,9 +279,7 @@ def training_scenes(kept_out: KeptOut, count: int, shares: Mapping[str, float], 
     return scenes
 
 
-def evaluation_scenes(
-    kept_out: KeptOut, counts: Mapping[str, int], repeats: int, seed: int
-) -> list[tuple[Scene, str]]:
+def evaluation_scenes(kept_out: KeptOut, counts: Mapping[str, int], repeats: int, seed: int) -> list[tuple[Scene, str]]:
     """Scenes with the group that each belongs to; the things of a group come as equally often as can be."""
     chance = random.Random(seed)
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ class Judge(nn.Module):
         self.attributes = {name: tuple(values) for name, values in attributes.items()}
         widths = (3, width, 2 * width, 4 * width, 4 * width)
         layers: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             layers += [nn.Conv2d(before, after, 3, padding=1), nn.GroupNorm(8, after), nn.SiLU(), nn.MaxPool2d(2)]
         self.body = nn.Sequential(*layers, nn.Flatten(), nn.Linear(4 * width * 16, 256), nn.SiLU())
         self.heads = nn.ModuleDict({name: nn.Linear(256, len(values)) for name, values in self.attributes.items()})
@@ -58,7 +59,7 @@ def new_judge(attributes: Mapping[str, Sequence[str]], seed: int) -> Judge:
 
 
 def disturbed(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """The pictures [N, 3, H, W] in 0..1 as a generative model might draw them: softer, noisier, other in colour, moved."""
+    """Pictures [N, 3, H, W] in 0..1 as a generative model might draw them: softer, noisier, other in colour, moved."""
     count, size = len(pictures), pictures.shape[-1]
     softness = int(torch.randint(0, 3, (), generator=generator))
     if softness:
@@ -69,9 +70,7 @@ def disturbed(pictures: Tensor, generator: torch.Generator) -> Tensor:
     scale = 1 + 0.06 * (torch.rand(count, generator=generator) * 2 - 1)
     shift = 0.06 * (torch.rand(count, 2, generator=generator) * 2 - 1)
     zeros = torch.zeros(count)
-    matrix = torch.stack(
-        [torch.stack([scale, zeros, shift[:, 0]], 1), torch.stack([zeros, scale, shift[:, 1]], 1)], 1
-    )
+    matrix = torch.stack([torch.stack([scale, zeros, shift[:, 0]], 1), torch.stack([zeros, scale, shift[:, 1]], 1)], 1)
     places = functional.affine_grid(matrix, list(pictures.shape), align_corners=False)
     pictures = functional.grid_sample(pictures, places, padding_mode="border", align_corners=False)
     colour = 1 + 0.16 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
@@ -109,9 +108,7 @@ def train_judge(
 
 def labels_of(attributes: Mapping[str, Sequence[str]], rows: Sequence[Mapping[str, str]]) -> dict[str, Tensor]:
     """Class indices [N] by attribute from what each picture shows."""
-    return {
-        name: torch.tensor([list(values).index(row[name]) for row in rows]) for name, values in attributes.items()
-    }
+    return {name: torch.tensor([list(values).index(row[name]) for row in rows]) for name, values in attributes.items()}
 
 
 def learn(node: "TrainJudge", context: "Context") -> tuple[JudgeFiles, float]:

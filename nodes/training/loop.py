@@ -175,7 +175,8 @@ def _load(
     with safe_open(path, framework="pt") as file:
         done = int(json.loads(file.metadata()["training"])["done"])
         states: dict[int, dict[str, Tensor]] = {}
-        for key in file.keys():
+        keys = list(file.keys())
+        for key in keys:
             part, _, name = key.partition(".")
             if part == "average":
                 average[name].copy_(file.get_tensor(key))

@@ -25,9 +25,7 @@ def shown_by(scene: Scene) -> dict[str, str]:
     return dict(zip(ATTRIBUTES, values, strict=True))
 
 
-def emoji_dataset(
-    artwork: Folder, kept_out: File | None, count: int, shares: dict[str, float], seed: int
-) -> Dataset:
+def emoji_dataset(artwork: Folder, kept_out: File | None, count: int, shares: dict[str, float], seed: int) -> Dataset:
     """`count` scenes with their captions, in an order and with variations that `seed` decides."""
     left_out = KeptOut.parse(kept_out.read().decode() if kept_out else "")
     scenes = training_scenes(left_out, count, shares, random.Random(seed))

@@ -11,7 +11,7 @@ SUFFIX = "</w>"
 
 
 def train_tokenizer(captions: Iterable[str], vocabulary_size: int, max_length: int) -> CLIPTokenizer:
-    """A CLIPTokenizer whose vocabulary has every byte, alone and at the end of a word, and what merges from captions."""
+    """A CLIPTokenizer whose vocabulary has every byte, alone and at the end of a word, and merges from captions."""
     symbols = sorted(pre_tokenizers.ByteLevel.alphabet())
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary_size - len(symbols),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from latentgraph.engine.diagnostics import GraphWrong
 from latentgraph.engine.library import shipped_graphs
 from latentgraph.engine.problems import Problems
@@ -16,7 +17,8 @@ SHIPPED = dict(shipped_graphs())
 DRAWING = ["gallery", "img2img", "txt2img", "txt2img-batch"]
 
 TYPES = {
-    "artwork": "Folder", "batch_size": "int", "guidance_scale": "float", "height": "int", "image": "File", "model": "str",
+    "artwork": "Folder", "batch_size": "int", "guidance_scale": "float", "height": "int", "image": "File",
+    "model": "str",
     "negative_prompt": "str", "prompt": "str", "prompts": "[str]", "sampler": "str", "scheduler": "str", "seed": "int",
     "steps": "int", "strength": "float", "width": "int",
 }  # fmt: skip
@@ -68,7 +70,11 @@ def test_the_built_in_model_draws_what_plain_diffusers_draws_with_it(registry: R
     from diffusers import DDIMScheduler, StableDiffusionPipeline
 
     prompt = "a dog face with glasses on a blue background"
-    drawn = load("txt2img", registry=registry).run(prompt=prompt, seed=7, sampler="diffusers:DDIMScheduler").outputs["image"]
+    drawn = (
+        load("txt2img", registry=registry)
+        .run(prompt=prompt, seed=7, sampler="diffusers:DDIMScheduler")
+        .outputs["image"]
+    )
     pipeline = StableDiffusionPipeline.from_pretrained(BUILTIN, torch_dtype=torch.float32)
     pipeline.set_progress_bar_config(disable=True)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)

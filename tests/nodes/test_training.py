@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from latentgraph.engine import Cancelled, Context, File, Folder
 from latentgraph.nodes.models import LoadModel
 from latentgraph.nodes.ports import Image
@@ -55,11 +56,15 @@ def tokenizer(data: Dataset) -> Folder:
 def parts(data: Dataset, tokenizer: Folder, tmp_path_factory: pytest.TempPathFactory):
     """A whole tiny pipeline, trained for two steps each."""
     scratch = tmp_path_factory.mktemp("parts")
-    vae = TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=2, batch_size=2).run(Context(scratch=scratch / "v"))
+    vae = TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=2, batch_size=2).run(
+        Context(scratch=scratch / "v")
+    )
     clip = TrainCLIP(data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=2, batch_size=4).run(
         Context(scratch=scratch / "c")
     )
-    unet = TrainUNet(data=data, vae=vae.vae, clip=clip.clip, channels=(8, 16), steps=2, batch_size=2, prompts=("a dog",))
+    unet = TrainUNet(
+        data=data, vae=vae.vae, clip=clip.clip, channels=(8, 16), steps=2, batch_size=2, prompts=("a dog",)
+    )
     return vae.vae, clip.clip, unet.run(Context(scratch=scratch / "u")).model
 
 
@@ -95,7 +100,7 @@ def test_the_kept_out_list_has_one_in_twenty_of_the_things_and_two_of_the_access
 
 
 def test_a_kept_out_list_that_names_what_there_is_not_is_refused_with_its_line():
-    with pytest.raises(ValueError, match="line 2 .*`dogg, blue`"):
+    with pytest.raises(ValueError, match=r"line 2 .*`dogg, blue`"):
         KeptOut.parse("# first\ndogg, blue\n")
 
 
@@ -106,7 +111,9 @@ def test_artwork_that_lacks_a_picture_is_refused_by_name(tmp_path: Path):
 
 
 def test_every_word_of_the_captions_is_one_token(data: Dataset):
-    everything = [caption for kind in ("single", "pair", "dressed") for s in all_scenes(kind) for caption in captions(s)]
+    everything = [
+        caption for kind in ("single", "pair", "dressed") for s in all_scenes(kind) for caption in captions(s)
+    ]
     data = Dataset(data.images, tuple((caption,) for caption in everything), {}, ())
     files = TrainTokenizer(data=data).run(Context(scratch=Path()))
     vocabulary = json.loads(files["vocab.json"].read())
@@ -115,7 +122,9 @@ def test_every_word_of_the_captions_is_one_token(data: Dataset):
 
 
 TRAININGS = {
-    "vae": lambda data, tokenizer, parts: TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=6, batch_size=2),
+    "vae": lambda data, tokenizer, parts: TrainVAE(
+        data=data, channels=(8, 8), latent_channels=2, steps=6, batch_size=2
+    ),
     "clip": lambda data, tokenizer, parts: TrainCLIP(
         data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=6, batch_size=4
     ),
@@ -147,7 +156,9 @@ def digests(trained) -> list[str]:
 
 
 def test_more_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
-    trained = TrainVAE(data=data, channels=(8, 16), latent_channels=4, steps=60, batch_size=4).run(Context(scratch=tmp_path))
+    trained = TrainVAE(data=data, channels=(8, 16), latent_channels=4, steps=60, batch_size=4).run(
+        Context(scratch=tmp_path)
+    )
     losses = torch.tensor(trained.losses)
     assert losses[-10:].mean() < 0.7 * losses[:10].mean()
 
@@ -223,8 +234,14 @@ def test_the_judge_counts_what_is_right_by_group(data, tmp_path):
 def test_an_evaluation_asks_for_everything_that_was_kept_out():
     asked = EvaluationScenes(kept_out=KEPT_OUT, repeats=1).run(Context(scratch=Path()))
     kept_out = KeptOut.parse(KEPT_OUT.read().decode())
-    unseen = {(s.things[0], s.background) for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g == "kept out"}
+    unseen = {
+        (s.things[0], s.background)
+        for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True)
+        if g == "kept out"
+    }
     assert unseen == kept_out.things
-    seen = [s for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g in ("seen", "dressed", "pairs")]
+    seen = [
+        s for s, g in zip(asked.scenes.scenes, asked.scenes.groups, strict=True) if g in ("seen", "dressed", "pairs")
+    ]
     assert not any(kept_out.has(scene) for scene in seen)
     assert len(asked.prompts) == len(asked.scenes.scenes)

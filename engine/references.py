@@ -1,0 +1,241 @@
+"""What texts in a graph file stand for: links to other nodes, params, expressions; and what was probably meant."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .diagnostics import Note, nearest
+from .expression import Expression, ExpressionError, Link, ParamReference, Template, Text, evaluate, parse_text, type_of
+from .graph import Graph, WrittenNode
+from .node import Node, Output
+from .ports import File, Folder, PortType
+from .problems import Problems
+from .source import Scalar
+from .types import PLAIN, choices, element, fits, type_name
+from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted
+
+
+@dataclass(frozen=True)
+class Linked:
+    """The value of an input that another node gives: one of its outputs, or an element of a list among them."""
+
+    node: str
+    output: str
+    index: tuple[int, ...] = ()
+
+
+def links_in(value: Any) -> Iterator[Linked]:
+    """The links in an input's value."""
+    if isinstance(value, Linked):
+        yield value
+    elif isinstance(value, tuple):
+        for item in value:
+            yield from links_in(item)
+
+
+class References:
+    """Resolves the references of one graph. What is wrong with them goes to `problems`.
+
+    `types` are the node types of its nodes by name, None where there is none; `params` the values of its params,
+    UNUSABLE where one is not known. `used_params` are those that a reference named so far.
+    """
+
+    def __init__(
+        self, graph: Graph, types: Mapping[str, type[Node] | None], params: Mapping[str, Any], problems: Problems
+    ) -> None:
+        self.graph, self.types, self.params, self.problems = graph, types, params, problems
+        self.used_params: set[str] = set()
+
+    def resolve(self, scalar: Scalar, annotation: Any, path: str) -> Any:
+        """What a text in a graph file stands for; PLAIN_TEXT where it is only that.
+
+        `annotation` is what the place wants, None where that is not known.
+        """
+        try:
+            parsed = parse_text(scalar.text)
+            if isinstance(parsed, Text):
+                if annotation is not None and _comes_over_a_link(annotation):
+                    kind, near = type_name(annotation), self.nearest_node(scalar.text, annotation)
+                    message = f"a {kind} comes over a link, `{brief(scalar.text)}` is text"
+                    raise Refused("text-as-value", message, near or self.givers(annotation, path.split(".")[1]))
+                if parsed.text == scalar.text:
+                    return PLAIN_TEXT
+                return admitted(parsed.text, annotation, self.graph.folder) if annotation is not None else UNUSABLE
+            if isinstance(parsed, Link):
+                return self._link(scalar, parsed, annotation, path)
+            if isinstance(parsed, ParamReference):
+                return self._param(scalar, parsed, annotation, path)
+            return self._expression(scalar, parsed, annotation, path)
+        except Refused as refused:
+            message = f"`{path.rpartition('.')[2]}`: {refused.message}"
+            self.problems.error(refused.code, scalar.place, message, help=refused.help, path=path)
+        except ExpressionError as wrong:
+            self.problems.error(
+                wrong.code, scalar.part(wrong.start, wrong.end), wrong.message, help=wrong.help, path=path
+            )
+        return UNUSABLE
+
+    def _link(self, scalar: Scalar, link: Link, annotation: Any, path: str) -> Any:
+        source = self.graph.nodes.get(link.node)
+        if source is None:
+            if "nodes" in self.graph.misspelt or self.problems.about("nodes", link.node):
+                return UNUSABLE  # it is there, but wrong, which is said already
+            self.problems.error(
+                "unknown-node", scalar.place, f"no node is called `{link.node}`",
+                help=self.nearest_node(link.node, annotation), path=path,
+            )  # fmt: skip
+            return UNUSABLE
+        node_type = self.types[link.node]
+        if node_type is None:
+            return UNUSABLE
+        outputs = node_type.outputs()
+        names, listed = list(link.path), ", ".join(f"`${link.node}.{name}`" for name in outputs)
+        if names and not names[0].isdigit():
+            output = outputs.get(names[0])
+            if output is None:
+                near = nearest(names[0], list(outputs))
+                self.problems.error(
+                    "unknown-output", scalar.place, f"{node_type.__name__} has no output `{names[0]}`",
+                    help=f"did you mean `${link.node}.{near}`?" if near else f"its outputs: {listed}",
+                    notes=[self._declared(source, node_type)], path=path,
+                )  # fmt: skip
+                return UNUSABLE
+            names = names[1:]
+        else:
+            output = node_type.primary_output()
+            if output is None:
+                fitting = [
+                    f"`${link.node}.{o.name}`"
+                    for o in outputs.values()
+                    if annotation is None or fits(o.annotation, annotation)
+                ]  # fmt: skip
+                self.problems.error(
+                    "which-output", scalar.place, f"`{link.node}` has several outputs, the link does not say which",
+                    help=f"write one of {', '.join(fitting) or listed}", notes=[self._declared(source, node_type)],
+                    path=path,
+                )  # fmt: skip
+                return UNUSABLE
+        given, index = output.annotation, []
+        for name in names:
+            inner = element(given)
+            if not name.isdigit() or inner is None:
+                self.problems.error(
+                    "unknown-output", scalar.place,
+                    f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
+                    notes=[self._declared(source, node_type)], path=path,
+                )  # fmt: skip
+                return UNUSABLE
+            given = inner
+            index.append(int(name))
+        if annotation is not None and not fits(given, annotation):
+            self.problems.error(
+                "wrong-port", scalar.place,
+                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
+                help=self.givers(annotation, path.split(".")[1]), notes=[self._declared(source, node_type)], path=path,
+            )  # fmt: skip
+            return UNUSABLE
+        return Linked(link.node, output.name, tuple(index))
+
+    def _param(self, scalar: Scalar, reference: ParamReference, annotation: Any, path: str) -> Any:
+        param = self.graph.params.get(reference.name)
+        if param is None:
+            if "params" in self.graph.misspelt or self.problems.about("params", reference.name):
+                return UNUSABLE
+            candidates = [
+                name for name, p in self.graph.params.items() if annotation is None or fits(p.annotation, annotation)
+            ]
+            near = nearest(reference.name, candidates)
+            self.problems.error(
+                "unknown-param", scalar.place, f"the graph has no param `{reference.name}`",
+                help=f"did you mean `$params.{near}`?" if near else "the graph's params stand under `params:`",
+                path=path,
+            )  # fmt: skip
+            return UNUSABLE
+        self.used_params.add(param.name)
+        given, value = param.annotation, self.params[param.name]
+        for name in reference.path:
+            inner = element(given)
+            if not name.isdigit() or inner is None:
+                self.problems.error(
+                    "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}",
+                    path=path,
+                )  # fmt: skip
+                return UNUSABLE
+            given = inner
+            if value is not UNUSABLE and int(name) >= len(value):
+                self.problems.error(
+                    "out-of-range", scalar.place, f"`{param.name}` has {len(value)} elements, counted from 0", path=path
+                )
+                return UNUSABLE
+            value = UNUSABLE if value is UNUSABLE else value[int(name)]
+        if annotation is None:
+            return value
+        if not fits(given, annotation):
+            self.problems.error(
+                "wrong-type", scalar.place,
+                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
+                notes=[Note(f"`{param.name}` is declared here", param.place)], path=path,
+            )  # fmt: skip
+            return UNUSABLE
+        return UNUSABLE if value is UNUSABLE else admitted(value, annotation, Path())
+
+    def _expression(self, scalar: Scalar, parsed: Expression | Template, annotation: Any, path: str) -> Any:
+        names = {type_: name for name, type_ in PLAIN.items()}
+        known = {name: names[p.annotation] for name, p in self.graph.params.items() if p.annotation in names}
+        self.used_params.update(name for name in parsed.params() if name in self.graph.params)
+        given = PLAIN[type_of(parsed, known)]
+        if annotation is not None and not fits(given, annotation):
+            self.problems.error(
+                "wrong-type", scalar.place,
+                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, the expression gives {type_name(given)}",
+                path=path,
+            )  # fmt: skip
+            return UNUSABLE
+        if annotation is None or any(self.params.get(name) is UNUSABLE for name in parsed.params()):
+            return UNUSABLE
+        return admitted(evaluate(parsed, self.params), annotation, self.graph.folder)
+
+    def nearest_node(self, name: str, annotation: Any) -> str | None:
+        """Which node was probably meant, among those that give what is wanted."""
+        givers = dict(self._giving(annotation))
+        near = nearest(name, list(givers)) or (next(iter(givers)) if len(givers) == 1 else None)
+        if near is None or annotation is None:
+            return f"did you mean `{self.link_text(near, givers[near])}`?" if near else None
+        kind = type_name(givers[near].annotation)
+        return f"`{self.link_text(near, givers[near])}` is a {kind}, which fits"
+
+    def _giving(self, annotation: Any) -> Iterator[tuple[str, Output]]:
+        """Nodes with their first output that fits."""
+        for name, node_type in self.types.items():
+            for output in node_type.outputs().values() if node_type else ():
+                if annotation is None or fits(output.annotation, annotation):
+                    yield name, output
+                    break
+
+    def givers(self, annotation: Any, asking: str) -> str | None:
+        if not any(isinstance(a, type) and issubclass(a, PortType) for a in choices(annotation)):
+            return None
+        found = [self.link_text(name, output) for name, output in self._giving(annotation) if name != asking]
+        listed = ", ".join(f"`{link}`" for link in found[:4])
+        return f"nodes that give a {type_name(annotation)}: {listed}" if found else None
+
+    def link_text(self, node: str, output: Output) -> str:
+        node_type = self.types[node]
+        assert node_type is not None
+        return f"${node}" if node_type.primary_output() == output else f"${node}.{output.name}"
+
+    @staticmethod
+    def _declared(source: WrittenNode, node_type: type[Node]) -> Note:
+        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in node_type.outputs().values())
+        return Note(f"`{source.name.text}` is a {node_type.__name__} ({outputs})", source.name.place)
+
+
+def _comes_over_a_link(annotation: Any) -> bool:
+    """Whether nothing that can be written in a file fits."""
+    return all(isinstance(a, type) and issubclass(a, PortType) and a not in (File, Folder) for a in choices(annotation))
+
+
+def brief(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "…"
