@@ -49,6 +49,10 @@ class Weights:
     def config(self) -> dict[str, Any]:
         return dict(json.loads(self.folder["config.json"].read()))
 
+    def sources(self) -> Mapping[str, str]:
+        """The digest of its files, under the name of the model's folder and the kind: `builtin/unet`."""
+        return {_source(self.kind, self.folder): self.folder.digest}
+
 
 @dataclass(frozen=True)
 class Model(PortType):
@@ -69,6 +73,9 @@ class Model(PortType):
         height, width = given if isinstance(given, (list, tuple)) else (given, given)
         return height * self.space.factor, width * self.space.factor
 
+    def sources(self) -> Mapping[str, str]:
+        return {**self.weights.sources(), _source("scheduler", self.weights.folder): self.scheduler.digest}
+
     def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
         yield from _inside("unet", self.weights.folder)
         yield Written("/scheduler/scheduler_config.json", self.scheduler.read())
@@ -80,6 +87,9 @@ class Clip(PortType):
 
     weights: Weights
     tokenizer: Folder
+
+    def sources(self) -> Mapping[str, str]:
+        return {**self.weights.sources(), _source("tokenizer", self.tokenizer): self.tokenizer.digest}
 
     def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
         yield from _inside("text_encoder", self.weights.folder)
@@ -97,6 +107,9 @@ class Vae(PortType):
         config = self.weights.config
         factor = 2 ** (len(config["block_out_channels"]) - 1)
         return Space(config.get("latent_channels", 4), factor, config.get("scaling_factor", 0.18215))
+
+    def sources(self) -> Mapping[str, str]:
+        return self.weights.sources()
 
     def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
         yield from _inside("vae", self.weights.folder)
@@ -192,6 +205,11 @@ def _plain(value: Any, field: str, dimensions: int) -> None:
         kind = type(value).__name__
         raise ValueError(f"{kind}.{field} has shape {tuple(tensor.shape)}, but should have {dimensions} dimensions")
     object.__setattr__(value, field, tensor.detach().cpu().float().contiguous())
+
+
+def _source(kind: str, folder: Folder) -> str:
+    """What a part of a model is called in the record of how a picture was made; never by where it lies."""
+    return f"{folder.path.parent.name}/{kind}" if folder.path else kind
 
 
 def _inside(name: str, folder: Folder) -> Iterable[Written]:

@@ -130,3 +130,23 @@ def test_a_wrong_param_is_refused_before_anything_runs(registry: Registry):
     with pytest.raises(GraphWrong, match="out-of-range"):
         load("txt2img", registry=registry).run(steps=0, on_event=events.append)
     assert events == []
+
+
+def test_a_picture_carries_its_making_and_is_made_again_from_it(tmp_path: Path, monkeypatch, capsys):
+    from latentgraph.engine.cli import main
+    from latentgraph.engine.picture import read_making
+
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "txt2img", "--set", "steps=2", "--set", "seed=5", "--output", "first"]) == 0
+    (first,) = Path("first").iterdir()
+    making = read_making(first)
+    assert making.graph == SHIPPED["txt2img"].read_text()
+    assert making.params["seed"] == 5
+    assert set(making.models) == {
+        f"builtin/{part}" for part in ("scheduler", "text_encoder", "tokenizer", "unet", "vae")
+    }
+    assert str(tmp_path).encode() not in first.read_bytes()
+    assert main(["run", str(first), "--trust", "--output", "again"]) == 0
+    (again,) = Path("again").iterdir()
+    assert (again.name, again.read_bytes()) == (first.name, first.read_bytes())
+    assert "differs" not in capsys.readouterr().err
