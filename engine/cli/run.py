@@ -144,6 +144,7 @@ class _Session:
             for warning in again.other_models(self.making, run.sources):
                 print(f"warning: {warning}", file=sys.stderr)
         self._say_end(run, time.monotonic() - started)
+        self._print(run, outputs)
         return _CODES[run.status]
 
     @contextmanager
@@ -199,9 +200,13 @@ class _Session:
                 continue
             outputs[name] = written
             self._emit({"event": "output", "name": name, "value": written})
-            if not self.args.json:
-                print("\n".join(f"{name}: {line}" for line in _lines(value, written)), flush=True)
         return outputs
+
+    def _print(self, run: Run, outputs: dict[str, Any]) -> None:
+        """The outputs, at the very end: what a script or a person wants is in the last lines."""
+        if not self.args.json:
+            for name, written in outputs.items():
+                print("\n".join(f"{name}: {line}" for line in _lines(run.outputs[name], written)), flush=True)
 
     def _say_failures(self, run: Run) -> None:
         for node, failure in run.failures.items():
