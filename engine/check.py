@@ -225,20 +225,12 @@ class _Checker:
         try:
             node_type.model_validate(values)
         except ValidationError as invalid:
-            for problem in invalid.errors(include_url=False):
-                name = str(problem["loc"][0]) if problem["loc"] else ""
+            for name, code, message in refused_inputs(invalid):
                 if name not in values:
                     continue
                 tree = written.inputs.get(name) if written.inputs else None
-                in_range = problem["type"].startswith(_RANGES)
-                message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
-                is_choice = problem["type"] == "not_a_choice"
-                self.problems.error(
-                    "out-of-range" if in_range else "not-a-choice" if is_choice else "wrong-type",
-                    tree.place if tree is not None else written.place,
-                    f"`{name}` is {brief(problem['input'])}; it {message}" if in_range else f"`{name}`: {message}",
-                    path=f"nodes.{written.name.text}.inputs.{name}",
-                )  # fmt: skip
+                place = tree.place if tree is not None else written.place
+                self.problems.error(code, place, message, path=f"nodes.{written.name.text}.inputs.{name}")
 
     # the whole
 
@@ -311,12 +303,27 @@ _RANGES = ("greater_than", "less_than", "multiple_of", "too_short", "too_long", 
 """How pydantic's names of errors about ranges and lengths begin."""
 
 
+def refused_inputs(invalid: ValidationError) -> Iterator[tuple[str, str, str]]:
+    """What a node type said about its inputs: the name of each, a diagnostic's code, and the message."""
+    for problem in invalid.errors(include_url=False):
+        name = str(problem["loc"][0]) if problem["loc"] else ""
+        message = problem["msg"].removeprefix("Value error, ").removeprefix("Input ")
+        if problem["type"].startswith(_RANGES):
+            yield name, "out-of-range", f"`{name}` is {brief(problem['input'])}; it {message}"
+        else:
+            code = "not-a-choice" if problem["type"] == "not_a_choice" else "wrong-type"
+            yield name, code, f"`{name}`: {message}" if name else message
+
+
 def _can_be_output(annotation: Any) -> bool:
-    annotation = element(annotation) or annotation
-    return all(
-        a is type(None) or not (isinstance(a, type) and issubclass(a, PortType)) or a.can_be_written()
-        for a in choices(annotation)
-    )
+    inner = element(annotation)
+    if inner is not None:
+        return _can_be_output(inner)
+    alternatives = choices(annotation)
+    if len(alternatives) > 1:
+        return all(map(_can_be_output, alternatives))
+    kind = alternatives[0]
+    return not (isinstance(kind, type) and issubclass(kind, PortType)) or kind.can_be_written()
 
 
 def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> list[str]:
@@ -326,4 +333,4 @@ def needed_nodes(checked: CheckedGraph, targets: list[str] | None = None) -> lis
     return [name for name in checked.nodes if name in needed]
 
 
-__all__ = ["CheckedGraph", "CheckedNode", "Linked", "check", "links_in", "needed_nodes"]
+__all__ = ["CheckedGraph", "CheckedNode", "Linked", "check", "links_in", "needed_nodes", "refused_inputs"]

@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .check import CheckedGraph, CheckedNode, Linked, needed_nodes
+from pydantic import ValidationError
+
+from .check import CheckedGraph, CheckedNode, Linked, needed_nodes, refused_inputs
 from .context import Cancelled, Context
 from .digest import digest
 from .places import scratch_folder
@@ -81,7 +83,7 @@ class _Execution:
             try:
                 self._run_all(pool)
             except BaseException:
-                # Whoever listens to the events has failed: the nodes that run must not go on for nobody.
+                # Ctrl-C, or whoever listens to the events has failed: the nodes that run must not go on for nobody.
                 self.cancelled.set()
                 raise
         for name, status in self.result.nodes.items():
@@ -106,9 +108,6 @@ class _Execution:
                 # With a timeout, so that Ctrl-C reaches this thread on every platform.
                 self.happened.get(timeout=0.5)()
             except queue.Empty:
-                continue
-            except KeyboardInterrupt:
-                self.cancelled.set()
                 continue
             self._start_ready(pool)
 
@@ -135,13 +134,17 @@ class _Execution:
         failure: BaseException | None = None
         try:
             inputs = {name: self._resolved(value) for name, value in node.inputs.items()}
-            instance = node.type.model_validate(inputs)
+            try:
+                instance = node.type.model_validate(inputs)
+            except ValidationError as invalid:  # what came over a link is out of range
+                raise ValueError("; ".join(message for _, _, message in refused_inputs(invalid))) from None
 
             def report(kind: str, content: Mapping[str, Any]) -> None:
                 self.happened.put(lambda: self.emit({"event": kind, "node": node.name, **content}))
 
             def scratch() -> Path:
-                return scratch_folder(node.type.__name__, digest([node.type.__name__, node.type.version, inputs]))
+                values = {name: getattr(instance, name) for name in node.type.inputs()}
+                return scratch_folder(node.type.__name__, digest([node.type.__name__, node.type.version, values]))
 
             context = Context(scratch=scratch, report=report, cancelled=self.cancelled)
             outcome = self._outputs(node, instance.run(context))
@@ -173,12 +176,13 @@ class _Execution:
         if failure is None:
             for output, value in (outcome or {}).items():
                 self.results[node.name, output] = value
-                if isinstance(value, PortType):
-                    self.result.sources.update(value.sources())
+                for item in value if isinstance(value, tuple) else (value,):
+                    if isinstance(item, PortType):
+                        self.result.sources.update(item.sources())
             for waits in self.waiting.values():
                 waits.discard(node.name)
             self._finish(node.name, "computed", seconds)
-        elif isinstance(failure, Cancelled):
+        elif isinstance(failure, Cancelled) and self.cancelled.is_set():
             self._finish(node.name, "skipped", seconds)
         else:
             self.result.failures[node.name] = failure

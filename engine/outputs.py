@@ -1,6 +1,7 @@
 """Writing a run's outputs to files: the only thing that a run writes."""
 
 import os
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def write_output(name: str, value: Any, folder: Path, graph: str, made: Mapping[
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file to one side and rename it into place, so that nobody ever sees half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.tmp")
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)

@@ -18,7 +18,7 @@ SIGNATURE = b"\x89PNG\r\n\x1a\n"
 PREFIX = "latentgraph."
 TEXT_BYTES = 8 * 1024 * 1024  # twice what a graph file may have
 CHUNKS = 100_000
-NAME = re.compile(r"\w[\w -]*")
+NAME = re.compile(r"[^./\\:][^/\\:]*")
 
 
 class NoMaking(UserError):
@@ -60,7 +60,7 @@ def read_making(path: Path) -> Making:
         )
     params, models = (_mapping(path, name, texts.get(name, "{}")) for name in ("params", "models"))
     name = texts.get("name", path.stem)
-    if not NAME.fullmatch(name):
+    if not (NAME.fullmatch(name) and name.isprintable()):
         # It becomes part of the names of files.
         raise NoMaking(f"{path} says that its graph is called {name!r}, which is no name of a graph")
     return Making(texts["graph"], name, params, {name: str(digest) for name, digest in models.items()})
@@ -124,11 +124,11 @@ def _text(kind: bytes, rest: bytes, limit: int) -> str:
     if packed:
         unpacking = zlib.decompressobj()
         try:
-            rest = unpacking.decompress(rest, limit)
+            rest = unpacking.decompress(rest, limit + 1)  # never 0, which would be no limit
         except zlib.error as error:
             raise _Damaged(f"a text in it cannot be unpacked: {error}") from None
-        if unpacking.unconsumed_tail:
-            raise _Damaged(f"the texts in it have more than {TEXT_BYTES:,} bytes")
+    if len(rest) > limit:
+        raise _Damaged(f"the texts in it have more than {TEXT_BYTES:,} bytes")
     try:
         return rest.decode(encoding)
     except UnicodeDecodeError:

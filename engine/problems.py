@@ -1,6 +1,6 @@
 """Collecting what is wrong with a graph, so that all of it is reported at once."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from .diagnostics import Diagnostic, Edit, GraphWrong, Note, Place
@@ -35,6 +35,13 @@ class Problems:
     def about(self, section: str, name: str) -> bool:
         """Whether something is wrong with this node or param, or with the whole section where it would stand."""
         return any(problem.path.split(".")[:2] in ([section, name], [section]) for problem in self.found)
+
+    def drop_missing_defaults(self, given: Collection[str]) -> None:
+        """A default that is not there matters only where nothing is given: a picture's graph has left its folder."""
+        unimportant = {f"params.{name}.default" for name in given}
+        self.found = [
+            problem for problem in self.found if problem.code != "missing-file" or problem.path not in unimportant
+        ]
 
     def in_order(self) -> tuple[Diagnostic, ...]:
         """All of them, each once, in the order of their places."""

@@ -91,7 +91,7 @@ class References:
             return UNUSABLE
         outputs = node_type.outputs()
         names, listed = list(link.path), ", ".join(f"`${link.node}.{name}`" for name in outputs)
-        if names and not names[0].isdigit():
+        if names and _position(names[0]) is None:
             output = outputs.get(names[0])
             if output is None:
                 near = nearest(names[0], list(outputs))
@@ -118,8 +118,8 @@ class References:
                 return UNUSABLE
         given, index = output.annotation, []
         for name in names:
-            inner = element(given)
-            if not name.isdigit() or inner is None:
+            inner, position = element(given), _position(name)
+            if position is None or inner is None:
                 self.problems.error(
                     "unknown-output", scalar.place,
                     f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
@@ -127,7 +127,7 @@ class References:
                 )  # fmt: skip
                 return UNUSABLE
             given = inner
-            index.append(int(name))
+            index.append(position)
         if annotation is not None and not fits(given, annotation):
             self.problems.error(
                 "wrong-port", scalar.place,
@@ -155,20 +155,20 @@ class References:
         self.used_params.add(param.name)
         given, value = param.annotation, self.params[param.name]
         for name in reference.path:
-            inner = element(given)
-            if not name.isdigit() or inner is None:
+            inner, position = element(given), _position(name)
+            if position is None or inner is None:
                 self.problems.error(
                     "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}",
                     path=path,
                 )  # fmt: skip
                 return UNUSABLE
             given = inner
-            if value is not UNUSABLE and int(name) >= len(value):
+            if value is not UNUSABLE and position >= len(value):
                 self.problems.error(
                     "out-of-range", scalar.place, f"`{param.name}` has {len(value)} elements, counted from 0", path=path
                 )
                 return UNUSABLE
-            value = UNUSABLE if value is UNUSABLE else value[int(name)]
+            value = UNUSABLE if value is UNUSABLE else value[position]
         if annotation is None:
             return value
         if not fits(given, annotation):
@@ -229,6 +229,11 @@ class References:
     def _declared(source: WrittenNode, node_type: type[Node]) -> Note:
         outputs = ", ".join(f"{output.name}: {output.type_name}" for output in node_type.outputs().values())
         return Note(f"`{source.name.text}` is a {node_type.__name__} ({outputs})", source.name.place)
+
+
+def _position(name: str) -> int | None:
+    """The element that a part of a reference names by its number; None where it is no number that a list can have."""
+    return int(name) if name.isdecimal() and len(name) < 10 else None
 
 
 def _comes_over_a_link(annotation: Any) -> bool:

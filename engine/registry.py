@@ -67,7 +67,7 @@ def installed_types() -> Iterator[type[Node]]:
             yield from types_in(loaded) if isinstance(loaded, ModuleType) else loaded()
         except PluginError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             package = entry.dist.name if entry.dist else entry.value
             raise PluginError(
                 f"the node types of the package {package} cannot be loaded: {type(error).__name__}: {error}"
@@ -107,7 +107,8 @@ def types_at(path: Path) -> Iterator[type[Node]]:
             folder = path.joinpath(*parts[:depth])
             inner = folder / "__init__.py"
             _module(".".join([package, *parts[:depth]]), inner if inner.exists() else None, folder)
-        yield from types_in(_module(".".join([package, *parts]), file, path if not parts else None))
+        folder_of = file.parent if file.name == "__init__.py" else None
+        yield from types_in(_module(".".join([package, *parts]), file, folder_of))
 
 
 def _module(name: str, file: Path | None, folder: Path | None) -> ModuleType:
@@ -128,7 +129,7 @@ def _module(name: str, file: Path | None, folder: Path | None) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
         where = f"{file}:{lines[-1]}" if lines else str(file)

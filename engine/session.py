@@ -35,15 +35,17 @@ class LoadedGraph:
     def params(self) -> Mapping[str, Param]:
         return self.graph.params
 
-    def check(self, **params: Any) -> CheckedGraph:
+    def check(self, /, **params: Any) -> CheckedGraph:
         """The graph checked with these params. Raises GraphWrong, with every problem of it."""
         problems = Problems(list(self.problems))
+        problems.drop_missing_defaults(params)
         checked = check(self.graph, self.registry, problems, params)
         problems.raise_errors()
         return checked
 
     def run(
         self,
+        /,
         *,
         on_event: Callable[[Event], None] = lambda event: None,
         cancelled: threading.Event | None = None,

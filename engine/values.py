@@ -74,13 +74,21 @@ def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
     if annotation is type(None) and value is None:
         return None
     if annotation is float and type(value) in (int, float):
-        if not math.isfinite(value):
+        try:
+            number = float(value)
+        except OverflowError:
+            raise Refused("wrong-type", "the number is too large for a float") from None
+        if not math.isfinite(number):
             raise Refused("wrong-type", f"{value} is not a finite number")
-        return float(value)
+        return number
     if annotation in (int, bool, str) and type(value) is annotation:
         return value
     if annotation in (File, Folder) and isinstance(value, (str, Path)):
-        return _on_disk(folder / Path(value).expanduser(), str(value), annotation)
+        try:
+            return _on_disk(folder / Path(value).expanduser(), str(value), annotation)
+        except (OSError, RuntimeError) as error:  # the latter where `~name` names nobody
+            reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
+            raise Refused("missing-file", f"`{value}` cannot be read: {reason}") from None
     if isinstance(annotation, type) and issubclass(annotation, PortType):
         if isinstance(value, annotation):
             return value

@@ -27,7 +27,7 @@ class KSampler(Node, category="sampling", resource="device"):
     VAEEncode, and leave this one out. One text, or one latent, serves all pictures of a batch.
 
     `sampler` is a short name or `diffusers:ClassName`, which is that diffusers scheduler with the model's own
-    configuration, bit for bit. `dpmpp_sde` needs torchsde.
+    configuration, bit for bit.
 
     Fails where the latent, the conditioning and the model do not belong together, and for a spacing of the steps that
     the sampler does not have.
@@ -66,6 +66,11 @@ class KSampler(Node, category="sampling", resource="device"):
             sources = generators(self.seed, count)
         elif self.latent.generators is not None:
             sources = restored(self.latent.generators)
+            if len(sources) != count:
+                raise ValueError(
+                    f"there is no seed, and the latent has random generators for {len(sources)} of {count} pictures:"
+                    " give a number"
+                )
         else:
             raise ValueError("there is no seed: the latent has no random generators to go on with, so give a number")
 

@@ -8,6 +8,7 @@ Exit codes: 0 done, 1 a node failed, 2 the graph or the command is wrong, 130 in
 output, progress and messages to standard error.
 """
 
+import io
 import os
 import sys
 from argparse import Namespace
@@ -76,6 +77,9 @@ OWN = (
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command and give its exit code; what a user did wrong is said in words, never as a traceback."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # What the encoding does not have is written as an escape, which JSON knows too.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except SystemExit as leaving:  # argparse, after --help

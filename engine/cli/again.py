@@ -30,7 +30,7 @@ def confirm(
     A graph from elsewhere can read the files that it names. Raises CommandWrong where nobody says yes.
     """
     input, output = input or sys.stdin, output or sys.stderr
-    print(f"{picture} was made by the graph `{making.name}`:\n", file=output)
+    print(printable_lines(f"{picture} was made by the graph `{making.name}`:\n"), file=output)
     print(printable_lines(making.graph.rstrip().replace("\t", "    ")), file=output)
     print("\nwith the params:\n", file=output)
     for name, value in making.params.items():
@@ -53,7 +53,7 @@ def other_files(making: Making, checked: CheckedGraph) -> list[str]:
         f"`{name}` is another file than the picture was made with (`{value.get('name')}`, {value['sha256'][:8]}…)"
         for name, value in making.params.items()
         if isinstance(value, dict) and isinstance(value.get("sha256"), str) and name in checked.params
-        if plainly(checked.params[name]).get("sha256") != value["sha256"]
+        if not isinstance(now := plainly(checked.params[name]), dict) or now["sha256"] != value["sha256"]
     ]
 
 

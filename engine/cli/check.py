@@ -41,7 +41,7 @@ def run(args: Namespace) -> int:
             name, path = find_graph(graph)
             written = Written(path.read_bytes(), name, str(path), path.parent)
         except (NoSuchGraph, OSError) as error:
-            reason = f"{graph}: {error.strerror}".lower() if isinstance(error, OSError) else str(error)
+            reason = f"{graph}: {(error.strerror or str(error)).lower()}" if isinstance(error, OSError) else str(error)
             result = Checked(None, (Diagnostic("missing-file", reason, None),), {})
         else:
             result = checked(written, registry, given)

@@ -56,6 +56,7 @@ def checked(written: Written, registry: Registry, given: Given | None) -> Checke
         loaded = load_text(written.text, written.name, written.file, written.folder, registry)
         problems.found += loaded.problems
         values = None if given is None else _Params(loaded.graph, problems, texts).values(given)
+        problems.drop_missing_defaults(values or {})
         graph = check(loaded.graph, registry, problems, values)
     except GraphWrong as wrong:
         problems.found += wrong.diagnostics
@@ -169,8 +170,8 @@ class _Params:
 def _json(content: bytes, file: Path) -> dict[str, Any]:
     try:
         found = json.loads(content)
-    except ValueError as error:
-        raise GraphWrong([Diagnostic("syntax", f"{file} is not JSON: {error}".lower(), None)]) from None
+    except (ValueError, RecursionError) as error:
+        raise GraphWrong([Diagnostic("syntax", f"{file} is not JSON: {str(error).lower()}", None)]) from None
     if not isinstance(found, dict):
         raise GraphWrong([Diagnostic("wrong-type", f"{file} is not an object of names with values", None)])
     return found

@@ -6,7 +6,7 @@ import sys
 import threading
 import time
 import traceback
-from argparse import Namespace
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,7 +58,7 @@ def add_arguments(parser: Parser) -> None:
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise ValueError(text)
+        raise ArgumentTypeError(f"`{text}` is no whole number from 1 on")
     return int(text)
 
 
@@ -78,7 +78,7 @@ def run(args: Namespace) -> int:
     if result.graph is None:
         return _refused(result, args.json)
     for warning in again.other_files(making, result.graph) if making else ():
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {printable(warning)}", file=sys.stderr)
     _known_targets(args.target, result.graph)
     _writable(args.output)
     return _Session(args, result.graph, making).run()
@@ -142,7 +142,7 @@ class _Session:
         self._say_failures(run)
         if run.status == "done" and self.making is not None:
             for warning in again.other_models(self.making, run.sources):
-                print(f"warning: {warning}", file=sys.stderr)
+                print(f"warning: {printable(warning)}", file=sys.stderr)
         self._say_end(run, time.monotonic() - started)
         self._print(run, outputs)
         return _CODES[run.status]

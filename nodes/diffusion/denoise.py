@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..ports import CFG, Conditioning, Guidance, Latent, Model, Space
 from .noise import noise, saved
-from .weights import DEVICE, load_unet
+from .numerics import DEVICE
+from .weights import load_unet
 
 Prediction = Callable[[Tensor, Tensor], Tensor]
 """What a model predicts for samples [N, C, h, w] at a timestep: noise, v or the picture, as its schedule says."""
@@ -67,7 +68,8 @@ def sample(
     predict = predictor(model, guidance, count)
     start = steps - min(int(steps * strength), steps)
     if start == steps:
-        return latent
+        kept = latent.samples.expand(count, -1, -1, -1)
+        return Latent(kept, model.space, generators=saved(generators))
     scheduler.set_timesteps(steps, device=DEVICE)
     timesteps = scheduler.timesteps[start * scheduler.order :]
     drawn = noise(generators, latent.samples.shape[1:]).to(DEVICE)

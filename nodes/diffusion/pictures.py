@@ -4,7 +4,8 @@ import torch
 
 from ..ports import Image, Latent, Vae
 from .noise import Seed, generators, saved
-from .weights import DEVICE, load_vae
+from .numerics import DEVICE
+from .weights import load_vae
 
 
 @torch.no_grad()

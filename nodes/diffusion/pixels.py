@@ -53,7 +53,7 @@ def encoded(picture: Tensor, format: str, *, quality: int = 90, texts: Mapping[s
 
     `texts` go into a PNG's text chunks. JPEG has no opacity: transparent pictures are laid on white.
     """
-    values = (picture.permute(1, 2, 0).numpy() * 255).round().astype("uint8")
+    values = (picture.clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype("uint8")
     image = PIL.Image.fromarray(values)
     options: dict[str, Any] = {"quality": quality}
     if format == "png":

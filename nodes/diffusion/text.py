@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 
 from ..ports import Clip, Cond, Conditioning
-from .weights import DEVICE, load_text_encoder, load_tokenizer
+from .numerics import DEVICE
+from .weights import load_text_encoder, load_tokenizer
 
 
 @torch.no_grad()

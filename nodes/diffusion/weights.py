@@ -1,9 +1,5 @@
-"""Loading networks and tokenizers: the real diffusers and transformers classes, in float32, once a process.
+"""Loading networks and tokenizers: the real diffusers and transformers classes, in float32, once a process."""
 
-Importing this module also sets how torch computes here: the same numbers every time.
-"""
-
-import os
 import tempfile
 import threading
 import warnings
@@ -14,21 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
-import torch
 import transformers
 from torch import nn
 
 from latentgraph.engine.ports import Folder
 
 from ..ports import Clip, Model, Vae, Weights
-
-# Set before CUDA starts: without it cuBLAS may add in another order from run to run.
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-torch.use_deterministic_algorithms(True)
-torch.utils.deterministic.fill_uninitialized_memory = False  # only costs time: nothing here reads unwritten memory
-torch.backends.cudnn.benchmark = False
-torch.backends.cudnn.allow_tf32 = False
-torch.backends.cuda.matmul.allow_tf32 = False
+from .numerics import DEVICE
 
 # What these libraries would say concerns their own callers; what matters here is raised as an error.
 diffusers.logging.set_verbosity_error()
@@ -36,8 +24,6 @@ transformers.logging.set_verbosity_error()
 diffusers.logging.disable_progress_bar()
 transformers.logging.disable_progress_bar()
 warnings.filterwarnings("ignore", module="torchsde")  # about the last digit of a time
-
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 _CLASSES: dict[str, Any] = {
     "unet": diffusers.UNet2DConditionModel,
@@ -62,8 +48,13 @@ def load_text_encoder(clip: Clip) -> transformers.CLIPTextModel:
 
 
 def load_tokenizer(clip: Clip) -> transformers.CLIPTokenizer:
+    return tokenizer_in(clip.tokenizer)
+
+
+def tokenizer_in(folder: Folder) -> transformers.CLIPTokenizer:
+    """The tokenizer whose files are in a folder. Raises ValueError where they are none."""
     with _loading:
-        return _tokenizer(clip.tokenizer)
+        return _tokenizer(folder)
 
 
 def _load(weights: Weights) -> Any:

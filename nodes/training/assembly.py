@@ -13,8 +13,11 @@ from ..ports import Clip, Model, Vae, Weights
 def weights_of(kind: str, network: diffusers.ModelMixin, config: str) -> Weights:
     """A trained network as the files that diffusers and transformers load: its configuration and its weights."""
     name = "model" if kind == "text_encoder" else "diffusion_pytorch_model"
-    state = {key: value.detach().float().contiguous() for key, value in network.state_dict().items()}
-    files = {"config.json": config.encode(), f"{name}.safetensors": save(state, metadata={"format": "pt"})}
+    state = {key: value.detach().float().cpu().contiguous() for key, value in network.state_dict().items()}
+    # Where a network was loaded from is none of its configuration.
+    settings = {key: value for key, value in json.loads(config).items() if key != "_name_or_path"}
+    text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
+    files = {"config.json": text.encode(), f"{name}.safetensors": save(state, metadata={"format": "pt"})}
     return Weights(kind, "sd", Folder.of(files))  # type: ignore[arg-type]
 
 

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
+from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_vae
 from ..ports import Image, Vae
 from .assembly import weights_of
@@ -52,7 +53,7 @@ def widened(vae: AutoencoderKL, latent_channels: int, seed: int) -> AutoencoderK
     """
     fewer = vae.config.latent_channels
     wide = new_autoencoder(tuple(vae.config.block_out_channels), latent_channels, vae.config.sample_size, seed)
-    state, old = wide.state_dict(), vae.state_dict()
+    state, old = wide.state_dict(), {name: value.cpu() for name, value in vae.state_dict().items()}
     rows = [*range(fewer), *range(latent_channels, latent_channels + fewer)]  # means, then log-variances
     for name, value in old.items():
         if state[name].shape == value.shape:
@@ -67,8 +68,6 @@ def widened(vae: AutoencoderKL, latent_channels: int, seed: int) -> AutoencoderK
     state["post_quant_conv.bias"][:fewer] = old["post_quant_conv.bias"]
     state["decoder.conv_in.weight"][:, fewer:] *= 0.1
     state["decoder.conv_in.weight"][:, :fewer] = old["decoder.conv_in.weight"]
-    state["decoder.conv_in.bias"].copy_(old["decoder.conv_in.bias"])
-    wide.load_state_dict(state)
     return wide
 
 
@@ -110,14 +109,14 @@ def train_autoencoder(
 
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(images), (batch_size,), generator=generator)
-        wanted = images[chosen].float().div(127.5).sub(1)
+        wanted = images[chosen].to(DEVICE).float().div(127.5).sub(1)
         posterior = vae.encode(wanted).latent_dist
-        noise = torch.randn(posterior.mean.shape, generator=generator)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(DEVICE)
         drawn = vae.decode(posterior.mean + posterior.std * noise).sample
         kl = 0.5 * (posterior.mean.square() + posterior.var - 1 - posterior.logvar).mean()
         return reconstruction_loss(drawn, wanted) + kl_weight * kl
 
-    shown = images[spread(len(images), 16)].float().div(127.5).sub(1)
+    shown = images[spread(len(images), 16)].to(DEVICE).float().div(127.5).sub(1)
 
     def sample() -> Tensor:
         drawn = vae.decode(vae.encode(shown).latent_dist.mean).sample
@@ -144,8 +143,8 @@ def encode_all(vae: AutoencoderKL, images: Tensor, report: Callable[[int, int], 
     latents = []
     with torch.no_grad():
         for start in range(0, len(images), 64):
-            batch = images[start : start + 64].float().div(127.5).sub(1)
-            latents.append(vae.encode(batch).latent_dist.mean)
+            batch = images[start : start + 64].to(vae.device).float().div(127.5).sub(1)
+            latents.append(vae.encode(batch).latent_dist.mean.cpu())
             if report is not None:
                 report(min(start + 64, len(images)), len(images))
     return torch.cat(latents)
@@ -159,7 +158,7 @@ def normalise_latents(vae: AutoencoderKL, images: Tensor) -> None:
     channel, and `scaling_factor` stays 1.
     """
     latents = encode_all(vae, images[spread(len(images), 2048)])
-    mean, deviation = latents.mean((0, 2, 3)), latents.std((0, 2, 3))
+    mean, deviation = latents.mean((0, 2, 3)).to(vae.device), latents.std((0, 2, 3)).to(vae.device)
     channels = len(mean)
     weight, bias = vae.quant_conv.weight, vae.quant_conv.bias
     weight[:channels] /= deviation[:, None, None, None]
@@ -173,25 +172,21 @@ def normalise_latents(vae: AutoencoderKL, images: Tensor) -> None:
 @torch.no_grad()
 def reconstructed(vae: AutoencoderKL, pictures: Tensor) -> Tensor:
     """Pictures [N, 3, H, W] in 0..1, encoded to the posterior's mean and decoded again."""
-    latents = vae.encode(pictures * 2 - 1).latent_dist.mean
-    return vae.decode(latents).sample.add(1).div(2).clamp(0, 1)
+    latents = vae.encode(pictures.to(vae.device) * 2 - 1).latent_dist.mean
+    return vae.decode(latents).sample.add(1).div(2).clamp(0, 1).cpu()
 
 
-@torch.no_grad()
-def psnr(vae: AutoencoderKL, images: Tensor) -> float:
-    """The mean peak signal-to-noise ratio, in dB, of the reconstructions of `images`, uint8 [N, 3, H, W]."""
-    ratios = []
-    for start in range(0, len(images), 32):
-        wanted = images[start : start + 32].float().div(255)
-        ratios.append(-10 * (reconstructed(vae, wanted) - wanted).square().mean((1, 2, 3)).log10())
-    return float(torch.cat(ratios).mean())
+def psnr_of(errors: Tensor) -> float:
+    """The mean peak signal-to-noise ratio, in dB, of pictures in 0..1 that are off by `errors` [N, 3, H, W]."""
+    return float(-10 * errors.square().mean((1, 2, 3)).log10().mean())
 
 
 def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]:
     """What the node TrainVAE does: the trained autoencoder and the loss of every step."""
     images = node.data.images
-    vae = new_autoencoder(node.channels, node.latent_channels, images.shape[-1], node.seed)
-    if node.start is not None:
+    if node.start is None:
+        vae = new_autoencoder(node.channels, node.latent_channels, images.shape[-1], node.seed)
+    else:
         start = load_vae(node.start)
         if (
             tuple(start.config.block_out_channels) != node.channels
@@ -225,5 +220,5 @@ def measured(vae: Vae, images: Tensor, count: int) -> tuple[float, float, Image]
         errors.append(reconstructed(network, wanted) - wanted)
     coarse = functional.avg_pool2d(torch.cat(errors), 8).abs().mean()
     shown = images[spread(len(images), 16)].float().div(255)
-    both = torch.stack([shown, reconstructed(network, shown)]).unflatten(1, (2, 8)).transpose(0, 1).flatten(0, 2)
-    return psnr(network, chosen), float(coarse), Image(grid(both, columns=8)[None])
+    both = torch.cat([shown, reconstructed(network, shown)])
+    return psnr_of(torch.cat(errors)), float(coarse), Image(grid(both, columns=len(shown))[None])

@@ -1,16 +1,16 @@
 """Contrastive training of CLIP: a picture and its caption should point the same way (Radford et al. 2021)."""
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..ports import Clip, Weights
+from ..diffusion.weights import tokenizer_in
+from ..ports import Clip
 from .assembly import weights_of
 from .loop import Plan, Reporter, Trained, train
 from .pictures import spread
@@ -55,9 +55,9 @@ def contrastive_loss(similarity: Tensor, also_right: Tensor) -> Tensor:
 
     Off the diagonal, pairs that fit as well (`also_right`, bool [N, N]) count neither way.
     """
-    own = torch.eye(len(similarity), dtype=torch.bool)
-    masked = similarity.masked_fill(also_right & ~own, float("-inf"))
-    diagonal = torch.arange(len(similarity))
+    own = torch.eye(len(similarity), dtype=torch.bool, device=similarity.device)
+    masked = similarity.masked_fill(also_right.to(own.device) & ~own, float("-inf"))
+    diagonal = torch.arange(len(similarity), device=similarity.device)
     return (functional.cross_entropy(masked, diagonal) + functional.cross_entropy(masked.t(), diagonal)) / 2
 
 
@@ -69,9 +69,11 @@ def tokens_of(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
     ).input_ids
 
 
-def pixel_values(images: Tensor) -> Tensor:
-    """Pictures uint8 [N, 3, H, W] as the vision tower takes them, in -1..1."""
-    return images.float().div(127.5).sub(1)
+def similarities(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:
+    """How well each text fits each picture, uint8 [N, 3, H, W]: scaled cosines [texts, pictures]."""
+    pixel_values = images.to(clip.device).float().div(127.5).sub(1)
+    given = clip(input_ids=tokens_of(tokenizer, texts).to(clip.device), pixel_values=pixel_values)
+    return cast(Tensor, given.logits_per_text)
 
 
 def chosen_caption(captions: Sequence[str], generator: torch.Generator, plain: float = 0.5) -> str:
@@ -100,14 +102,12 @@ def train_clip(
         chosen = torch.randint(len(images), (batch_size,), generator=generator).tolist()
         texts = [chosen_caption(captions[index], generator) for index in chosen]
         also_right = torch.tensor([[text in all_right[other] for other in chosen] for text in texts])
-        given = clip(input_ids=tokens_of(tokenizer, texts), pixel_values=pixel_values(images[chosen]))
-        return contrastive_loss(given.logits_per_text, also_right)
+        return contrastive_loss(similarities(clip, tokenizer, texts, images[chosen]), also_right)
 
     shown = spread(len(images), 64)
 
     def sample() -> Tensor:
-        texts = tokens_of(tokenizer, [captions[index][0] for index in shown])
-        similarity = clip(input_ids=texts, pixel_values=pixel_values(images[shown])).logits_per_text
+        similarity = similarities(clip, tokenizer, [captions[index][0] for index in shown], images[shown])
         heat = functional.interpolate(similarity.softmax(1)[None, None], scale_factor=4)[0]
         return heat.expand(3, -1, -1)
 
@@ -121,8 +121,7 @@ def train_clip(
 def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, captions: Captions) -> float:
     """The share of captions whose most similar picture is one that the caption describes."""
     texts = [options[0] for options in captions]
-    similarity = clip(input_ids=tokens_of(tokenizer, texts), pixel_values=pixel_values(images)).logits_per_text
-    best = similarity.argmax(1).tolist()
+    best = similarities(clip, tokenizer, texts, images).argmax(1).tolist()
     return sum(text in captions[index] for text, index in zip(texts, best, strict=True)) / len(texts)
 
 
@@ -138,10 +137,7 @@ def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
 def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[float, ...]]:
     """What the node TrainCLIP does: the text tower, how well captions find their pictures, the loss of every step."""
     images, captions = node.data.images, node.data.captions
-    with tempfile.TemporaryDirectory() as name:
-        for file in node.tokenizer.files:
-            Path(name, file.name).write_bytes(file.read())
-        tokenizer = CLIPTokenizer.from_pretrained(name)
+    tokenizer = tokenizer_in(node.tokenizer)
     clip = new_clip(tokenizer, images.shape[-1], node.hidden, node.layers, node.seed)
     trained = train_clip(
         clip,
@@ -157,5 +153,5 @@ def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[flo
     found = retrieval(clip, tokenizer, images[:256], captions[:256])
     encoder = text_encoder_of(clip)
     encoder.config.architectures = ["CLIPTextModel"]
-    weights: Weights = weights_of("text_encoder", encoder, encoder.config.to_json_string(use_diff=True))
+    weights = weights_of("text_encoder", encoder, encoder.config.to_json_string(use_diff=True))
     return Clip(weights, node.tokenizer), found, tuple(trained.losses.tolist())

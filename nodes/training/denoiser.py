@@ -12,6 +12,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from latentgraph.engine.ports import File
 
+from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
 from ..ports import Model
 from .assembly import weights_of
@@ -85,7 +86,7 @@ def train_unet(
     A caption is left empty with probability `unconditional`, so that classifier-free guidance has an unconditional
     prediction to steer away from (Ho and Salimans 2022, arXiv:2207.12598).
     """
-    weights = min_snr_weight(schedule.alphas_cumprod)
+    weights = min_snr_weight(schedule.alphas_cumprod).to(DEVICE)
     texts = sorted({"", *(text for options in captions for text in options)})
     row = {text: index for index, text in enumerate(texts)}
     tokens = tokens_of(tokenizer, texts)
@@ -98,10 +99,10 @@ def train_unet(
         said = [chosen_caption(captions[index], generator) for index in chosen.tolist()]
         rows = [row["" if nothing else text] for text, nothing in zip(said, empty.tolist(), strict=True)]
         with torch.no_grad():
-            conditioning = text_encoder(tokens[rows]).last_hidden_state
-        clean = latents[chosen]
-        noise = torch.randn(clean.shape, generator=generator)
-        timesteps = torch.randint(len(weights), (batch_size,), generator=generator)
+            conditioning = text_encoder(tokens[rows].to(DEVICE)).last_hidden_state
+        clean = latents[chosen].to(DEVICE)
+        noise = torch.randn(clean.shape, generator=generator).to(DEVICE)
+        timesteps = torch.randint(len(weights), (batch_size,), generator=generator).to(DEVICE)
         noisy = schedule.add_noise(clean, noise, timesteps)
         wanted = schedule.get_velocity(clean, noise, timesteps)
         given = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, conditioning).sample
@@ -127,10 +128,11 @@ def draw(
     seed: int = 0,
 ) -> Tensor:
     """Pictures float [N, 3, H, W] in 0..1 of the prompts, by DDIM with classifier-free guidance."""
-    encoded = text_encoder(tokens_of(tokenizer, [""] * len(prompts) + prompts)).last_hidden_state
+    tokens = tokens_of(tokenizer, [""] * len(prompts) + prompts)
+    encoded = text_encoder(tokens.to(DEVICE)).last_hidden_state
     size = unet.config.sample_size
     generator = torch.Generator().manual_seed(seed)
-    latents = torch.randn(len(prompts), unet.config.in_channels, size, size, generator=generator)
+    latents = torch.randn(len(prompts), unet.config.in_channels, size, size, generator=generator).to(DEVICE)
     schedule = DDIMScheduler.from_config(schedule.config)
     schedule.set_timesteps(steps)
     for timestep in schedule.timesteps:
@@ -143,7 +145,9 @@ def draw(
 def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ...]]:
     """What the node TrainUNet does: the trained denoiser and the loss of every step."""
     vae, text_encoder, tokenizer = load_vae(node.vae), load_text_encoder(node.clip), load_tokenizer(node.clip)
-    latents = encode_all(vae, node.data.images, lambda done, total: context.check_cancelled())
+    latents = encode_all(
+        vae, node.data.images, lambda done, total: context.progress(done, total, "pictures to latents")
+    )
     latents *= vae.config.scaling_factor
     width = text_encoder.config.hidden_size
     if node.start is None:
@@ -152,6 +156,8 @@ def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ..
         unet = copy.deepcopy(load_unet(node.start)).requires_grad_(True)
         if (unet.config.in_channels, unet.config.cross_attention_dim) != (latents.shape[1], width):
             raise ValueError("the model to start from was made for other latents or another text encoder")
+        if node.start.scheduler_config.get("prediction_type") != "v_prediction":
+            raise ValueError("the model to start from does not predict v, as this training has it learn")
     schedule = new_schedule()
     captions = node.data.captions
     prompts = list(node.prompts) or [captions[index][0] for index in spread(len(captions), 16)]

@@ -268,9 +268,12 @@ def all_scenes(kind: str) -> list[Scene]:
 def training_scenes(kept_out: KeptOut, count: int, shares: Mapping[str, float], chance: random.Random) -> list[Scene]:
     """`count` scenes without those kept out; each kind has its share, and within it all come equally often."""
     scenes: list[Scene] = []
-    for kind, share in shares.items():
+    counts = {kind: round(count * share / sum(shares.values())) for kind, share in shares.items()}
+    counts[max(counts, key=lambda kind: counts[kind])] += count - sum(counts.values())
+    for kind, wanted in counts.items():
         allowed = [scene for scene in all_scenes(kind) if not kept_out.has(scene)]
-        wanted = round(count * share)
+        if wanted > 0 and not allowed:
+            raise ValueError(f"every scene of the kind `{kind}` is kept out")
         while wanted > 0:
             chance.shuffle(allowed)
             scenes += allowed[:wanted]

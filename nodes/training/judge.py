@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from latentgraph.engine.ports import File, Folder
 
+from ..diffusion.numerics import DEVICE
 from .data import Judge as JudgeFiles
 from .data import Scenes
 from .emoji import captions
@@ -45,7 +46,8 @@ class Judge(nn.Module):
     @torch.no_grad()
     def verdicts(self, pictures: Tensor) -> list[dict[str, str]]:
         """What each picture shows, by attribute."""
-        found = {name: logits.argmax(1).tolist() for name, logits in self(pictures).items()}
+        device = next(self.parameters()).device
+        found = {name: logits.argmax(1).tolist() for name, logits in self(pictures.to(device)).items()}
         return [
             {name: self.attributes[name][found[name][index]] for name in self.attributes}
             for index in range(len(pictures))
@@ -96,8 +98,8 @@ def train_judge(
     def loss(generator: torch.Generator) -> Tensor:
         chosen = torch.randint(len(images), (batch_size,), generator=generator)
         pictures = disturbed(images[chosen].float().div(255), generator)
-        logits = judge(pictures)
-        terms = [functional.cross_entropy(logits[name], labels[name][chosen]) for name in logits]
+        logits = judge(pictures.to(DEVICE))
+        terms = [functional.cross_entropy(logits[name], labels[name][chosen].to(DEVICE)) for name in logits]
         return torch.stack(terms).sum()
 
     trained = train(judge, loss, plan, folder=folder, reporter=reporter, seed=seed)
@@ -132,7 +134,7 @@ def learn(node: "TrainJudge", context: "Context") -> tuple[JudgeFiles, float]:
     right = sum(verdict == dict(shown) for verdict, shown in zip(verdicts, data.shown[known:], strict=True))
     files = {
         "attributes.json": (json.dumps(judge.attributes, indent=2) + "\n").encode(),
-        "judge.safetensors": save({key: value.contiguous() for key, value in judge.state_dict().items()}),
+        "judge.safetensors": save({key: value.cpu().contiguous() for key, value in judge.state_dict().items()}),
     }
     return JudgeFiles(Folder.of(files)), right / node.held_back
 

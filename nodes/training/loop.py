@@ -2,7 +2,7 @@
 
 What a training learns is a plain `torch.nn.Module`; what it minimises is a function that draws everything random from
 the generator it is given. So the state of a training is the module, its moving average, the optimiser, the generator
-and the number of steps done, and a checkpoint is exactly that, as one safetensors file (never pickle).
+and the number of steps done. A checkpoint is exactly that, and the losses so far: one safetensors file, never pickle.
 """
 
 import json
@@ -17,6 +17,8 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+from ..diffusion.numerics import DEVICE
 
 CHECKPOINT = "checkpoint.safetensors"
 CHECKPOINT_EVERY = 100
@@ -83,11 +85,13 @@ def train(
 ) -> Trained:
     """Minimise `loss` over the parameters of `module`, going on from the checkpoint in `folder` if it holds one.
 
-    `loss` computes one batch's scalar loss with `module`, drawing all that is random from the generator. `sample`
+    `loss` computes one batch's scalar loss with `module`, which is on DEVICE, and draws all that is random from the
+    generator, which is on the CPU. `sample`
     draws a picture, float [3, H, W] in 0..1, with the averaged weights in `module`; it must draw nothing from global
     generators. Raises FloatingPointError where the loss is no longer finite.
     """
     generator = torch.Generator().manual_seed(seed)
+    module.to(DEVICE)
     optimizer = torch.optim.AdamW(
         module.parameters(), lr=plan.learning_rate, betas=plan.betas, weight_decay=plan.weight_decay, fused=True
     )
@@ -134,7 +138,7 @@ def _with(weights: dict[str, Tensor], module: nn.Module, call: Callable[[], Tens
     module.eval()
     try:
         with torch.no_grad():
-            return call()
+            return call().cpu()
     finally:
         module.load_state_dict(own)
         module.train()
@@ -169,6 +173,8 @@ def _load(
     losses: Tensor,
 ) -> int:
     """Restore what `_save` wrote; the number of steps done, 0 where there is no checkpoint."""
+    for left_over in folder.glob(f"{CHECKPOINT}.*.tmp"):
+        left_over.unlink()
     path = folder / CHECKPOINT
     if not path.exists():
         return 0

@@ -1,7 +1,7 @@
 """The node types of training: from artwork to a whole Stable Diffusion, and a judge for what it draws.
 
-Every training shows its loss and sample pictures while it runs, keeps a checkpoint in its scratch folder, and goes on
-from there after a kill, to the same bits at an equal number of threads.
+Every training shows its loss while it runs (those of a model sample pictures, too), keeps a checkpoint in its scratch
+folder, and goes on from there after a kill, to the same bits at an equal number of threads.
 """
 
 from __future__ import annotations
@@ -117,7 +117,8 @@ class TrainCLIP(Node, category="training", resource="device", primary="clip"):
     """Train CLIP: a text and a vision tower that put a caption and its picture in the same direction.
 
     Radford et al. 2021, arXiv:2103.00020. `clip` is the text tower with its tokenizer, as a U-Net is conditioned by;
-    `retrieval` is the share of 256 captions that find their own picture among 256.
+    `retrieval` is the share of 256 captions whose most similar picture, of the 256 that they belong to, is one that
+    they describe; all are from the data learned from.
     """
 
     data: Dataset
@@ -237,7 +238,8 @@ class EvaluationScenes(Node, category="training", primary="scenes"):
     """Choose scenes to ask a model for, those that training saw and those that were kept out, with their prompts.
 
     Groups: `seen` and `kept out` are single things, `dressed` and `dressed, kept out` animals with accessories, `pairs`
-    two things. Every kept-out pair of thing and background is asked for `repeats` times.
+    two things. Every kept-out pair of thing and background is asked for `repeats` times, and so is every kept-out pair
+    of animal and accessory on each of five backgrounds.
     """
 
     kept_out: File = Field(description="what training left out")
