@@ -129,3 +129,17 @@ def test_params_that_are_no_object_are_refused(params: str, picture: Path) -> No
 def test_a_name_that_would_leave_the_output_folder_is_refused(name: str, picture: Path) -> None:
     with pytest.raises(NoMaking, match="which is no name of a graph"):
         read_making(write(picture, GRAPH, plain("latentgraph.name", name)))
+
+
+def test_a_text_that_uses_up_what_is_read_leaves_nothing_for_a_bomb(picture: Path) -> None:
+    bomb = zlib.compress(b"a" * 50 * TEXT_BYTES, 9)
+    write(picture, packed("latentgraph.first", zlib.compress(b"a" * TEXT_BYTES)), packed("latentgraph.graph", bomb))
+    with pytest.raises(NoMaking, match="bytes"):
+        read_making(picture)
+
+
+def test_plain_texts_count_together_too(picture: Path) -> None:
+    half = "a" * (TEXT_BYTES * 3 // 5)
+    write(picture, plain("latentgraph.first", half), plain("latentgraph.second", half), GRAPH)
+    with pytest.raises(NoMaking, match="bytes"):
+        read_making(picture)

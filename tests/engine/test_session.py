@@ -63,3 +63,26 @@ def test_graphs_are_found_by_path_and_by_name(paint: Path, tmp_path: Path) -> No
     assert find_graph("train/vae") == ("vae", shipped["train/vae"])
     with pytest.raises(NoSuchGraph, match="did you mean `train/vae`"):
         find_graph("train/vaes")
+
+
+def test_a_default_that_is_not_there_matters_only_where_nothing_is_given(tmp_path: Path) -> None:
+    (tmp_path / "graph.yaml").write_text(
+        "latentgraph: 1\n"
+        "params:\n"
+        "  text: {type: File, default: gone.txt}\n"
+        "nodes:\n"
+        "  read: {type: ReadText, inputs: {file: $params.text}}\n"
+        "outputs: {text: $read}\n"
+    )
+    (tmp_path / "plugin.py").write_text(
+        "from latentgraph.engine import Context, File, Node\n"
+        "class ReadText(Node):\n"
+        "    file: File\n"
+        "    def run(self, context: Context) -> str:\n"
+        "        return self.file.read().decode()\n"
+    )
+    (tmp_path / "there.txt").write_text("there")
+    graph = load(tmp_path / "graph.yaml", nodes=[tmp_path / "plugin.py"])
+    assert graph.run(text=tmp_path / "there.txt").outputs == {"text": "there"}
+    with pytest.raises(GraphWrong, match="missing-file"):
+        graph.run()

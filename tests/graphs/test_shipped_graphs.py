@@ -7,6 +7,7 @@ import torch
 
 from latentgraph.engine.diagnostics import GraphWrong
 from latentgraph.engine.library import shipped_graphs
+from latentgraph.engine.ports import PortType
 from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry
 from latentgraph.engine.session import load
@@ -64,6 +65,27 @@ def test_a_shipped_graph_draws(name: str, registry: Registry):
     assert picture.pixels.min() >= 0
     assert picture.pixels.max() <= 1
     assert picture.pixels.std() > 0.05
+
+
+TRAINING = {
+    "train/dataset": {"count": 8},
+    "train/vae": {"count": 16, "coarse_steps": 1, "steps": 1},
+    "train/clip": {"count": 256, "steps": 1, "batch_size": 8},
+    "train/unet": {"count": 16, "steps": 1, "batch_size": 2},
+    "train/builtin": {"count": 256, "coarse_steps": 1, "vae_steps": 1, "clip_steps": 1, "unet_steps": 1},
+    "train/evaluate": {"steps": 1, "seen": 2, "dressed": 1, "pairs": 1, "judge_count": 520, "judge_steps": 1},
+}
+
+
+@pytest.mark.parametrize("name", TRAINING)
+def test_a_training_graph_runs_to_its_outputs(name: str, registry: Registry, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("LATENTGRAPH_CACHE", str(tmp_path))
+    graph = load(name, registry=registry)
+    run = graph.run(**TRAINING[name])
+    assert set(run.outputs) == set(graph.graph.outputs)
+    for value in run.outputs.values():
+        if isinstance(value, PortType):
+            assert [written for written in value.written({}) if not written.content] == []
 
 
 def test_the_built_in_model_draws_what_plain_diffusers_draws_with_it(registry: Registry):
