@@ -155,7 +155,7 @@ class TrainUNet(Node, category="training", resource="device", primary="model"):
     start: Model | None = Field(None, description="a model to go on from, for the same latents and text encoder")
     channels: tuple[int, ...] = Field((64, 128, 192), description="channels at each resolution, multiples of 8")
     unconditional: float = Field(0.1, ge=0, le=1, description="the share of captions left empty")
-    steps: int = Field(6000, ge=1, description=STEPS)
+    steps: int = Field(3000, ge=1, description=STEPS)
     batch_size: int = Field(32, ge=1, description="pictures in a batch")
     learning_rate: float = Field(1e-3, gt=0, description=RATE)
     decay: float = Field(0.4, ge=0, le=1, description=DECAY)
