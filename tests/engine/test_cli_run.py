@@ -325,6 +325,7 @@ def test_cancelling(number: signal.Signals, tmp_path: Path, tiny_module: ModuleT
 
     (tmp_path / "steps.yaml").write_text(STEPS)
     tiny_module.SEEN.clear()
+    before = signal.getsignal(signal.SIGINT)
 
     def interrupt() -> None:
         tiny_module.SEEN.wait(10)
@@ -340,7 +341,7 @@ def test_cancelling(number: signal.Signals, tmp_path: Path, tiny_module: ModuleT
     assert answer.events[-1]["status"] == "cancelled"
     assert answer.events[-1]["skipped"] == ["slow"]
     assert "cancelling" in answer.err
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_a_second_interrupt_ends_at_once(tmp_path: Path) -> None:
