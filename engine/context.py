@@ -1,14 +1,25 @@
 """What a node may ask of the run it is part of."""
 
 import os
+import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+from .ports import PortType
 
 
 class Cancelled(Exception):
     """The run was cancelled; raised inside a node by `Context.check_cancelled`."""
+
+
+class States(Protocol):
+    """Where a long-running node keeps what it goes on from after it was stopped."""
+
+    def save(self, prefix_key: object, state: PortType) -> None: ...
+
+    def resume(self, prefix_key: object) -> PortType | None: ...
 
 
 class Context:
@@ -17,13 +28,16 @@ class Context:
     def __init__(
         self,
         *,
-        scratch: Path | Callable[[], Path],
         report: Callable[[str, dict[str, Any]], None] = lambda kind, content: None,
-        cancelled: threading.Event | None = None,
+        cancelled: Callable[[], bool] | threading.Event | None = None,
+        states: States | None = None,
     ) -> None:
-        self._scratch = scratch
         self._report = report
-        self._cancelled = cancelled or threading.Event()
+        self._cancelled = cancelled.is_set if isinstance(cancelled, threading.Event) else cancelled or (lambda: False)
+        self._states = states
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
+        self.variables: dict[str, str | None] = {}
+        """The environment variables that were asked for."""
 
     def progress(self, step: int, steps: int, message: str = "") -> None:
         """Say that `step` of `steps` are done. Raises Cancelled where the run was cancelled."""
@@ -34,21 +48,48 @@ class Context:
         """Show a picture of work in progress: float [3, H, W] in 0..1, anything with `__array__`. It may be dropped."""
         self._report("preview", {"image": image})
 
+    def log(self, message: str) -> None:
+        """Tell the people who watch the run something that they should know, in one line."""
+        self._report("log", {"message": message})
+
     @property
     def cancelled(self) -> bool:
-        return self._cancelled.is_set()
+        return self._cancelled()
 
     def check_cancelled(self) -> None:
         """Raises Cancelled where the run was cancelled."""
         if self.cancelled:
             raise Cancelled
 
+    def save(self, prefix_key: object, state: PortType) -> None:
+        """Keep `state`, so that this node, or another one like it, can go on from here after it was stopped.
+
+        `prefix_key` (anything that has a digest) covers what has been consumed so far, and nothing else: inputs that
+        only matter later are not in it. Whoever finds the state under this key goes on exactly as this node would have.
+        """
+        if self._states is not None:
+            self._states.save(prefix_key, state)
+
+    def resume(self, prefix_keys: Iterable[object]) -> PortType | None:
+        """The first state that was saved under one of the keys, so the one that got furthest comes first; or None."""
+        for prefix_key in prefix_keys if self._states is not None else ():
+            found = self._states.resume(prefix_key)  # type: ignore[union-attr]
+            if found is not None:
+                return found
+        return None
+
     def scratch(self) -> Path:
-        """A folder of this node's own. A node with equal inputs gets the same one, so that long work can go on."""
-        folder = self._scratch() if callable(self._scratch) else self._scratch
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder
+        """An empty folder of this node's own, removed when the node has finished."""
+        if self._scratch is None:
+            self._scratch = tempfile.TemporaryDirectory(prefix="latentgraph-")
+        return Path(self._scratch.name)
 
     def env(self, name: str) -> str | None:
         """An environment variable: the only way for a node to depend on one."""
-        return os.environ.get(name)
+        self.variables[name] = os.environ.get(name)
+        return self.variables[name]
+
+    def close(self) -> None:
+        """Remove the scratch folder."""
+        if self._scratch is not None:
+            self._scratch.cleanup()

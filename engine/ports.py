@@ -10,12 +10,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from .digest import digest
+from .remembered import remembered
 
 _registered: dict[str, type["PortType"]] = {}
 
@@ -28,15 +29,37 @@ class Written:
     content: bytes
 
 
+class Codec(Protocol):
+    """How values of a port type are kept on disk: as bytes, in a format that runs no code when it is read."""
+
+    suffix: str
+    """Of files in this format, such as `.safetensors`."""
+
+    def encode(self, value: "PortType") -> bytes:
+        """Raises TypeError where the value has parts that the format cannot hold."""
+
+    def decode(self, kind: type["PortType"], content: bytes) -> "PortType":
+        """The value that `encode` was given. Raises ValueError where the content is none of `kind`."""
+
+
 class PortType:
     """A class whose values flow over links. Derive a frozen dataclass from it; its name is the port type's name.
 
     Values are plain data and are never changed once made. A type whose values can be outputs of a graph overrides
-    `written`.
+    `written`. Class keywords: `codec` says how values are kept on disk (as JSON of the fields where nothing is said);
+    `reader` names the node type that makes a value from a file, its only required input, so that a param of this type
+    can be given as a path.
     """
 
-    def __init_subclass__(cls, **options: Any) -> None:
+    codec: ClassVar[Codec]
+    reader: ClassVar[str | None] = None
+
+    def __init_subclass__(cls, *, codec: Codec | None = None, reader: str | None = None, **options: Any) -> None:
         super().__init_subclass__(**options)
+        if codec is not None:
+            cls.codec = codec
+        if reader is not None:
+            cls.reader = reader
         known = _registered.get(cls.__name__)
         if known is not None and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             raise TypeError(f"two port types are called {cls.__name__}: in {known.__module__} and {cls.__module__}")
@@ -48,13 +71,21 @@ class PortType:
         # whose annotations may name classes that are not imported.
         return core_schema.is_instance_schema(cls)
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
-        """The files that an output with this value is written as; `about` tells how it was made.
+    def written(self) -> Iterable[Written]:
+        """The files that an output with this value is written as, kept in the store like any result.
 
-        `about` has the keys `graph` (the graph file's text), `params` and `models` (digests by name), or is empty where
-        no metadata is wanted. Port types that do not override this cannot be outputs of a graph.
+        Port types that do not override this cannot be outputs of a graph.
         """
         raise NotImplementedError
+
+    @classmethod
+    def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
+        """A file of `written` that says how it was made; without it where its format has no place for that.
+
+        `about` has the keys `graph` (the graph file's text), `name`, `params` and `models` (digests by name). Done each
+        time a file is written, so it should import nothing heavy.
+        """
+        return file
 
     def sources(self) -> Mapping[str, str]:
         """Digests, by name, of the model files that this value stands for; recorded with what is made from it."""
@@ -95,7 +126,9 @@ class File(PortType):
 
     @cached_property
     def digest(self) -> str:
-        return digest(self.read())
+        if self.path is None:
+            return digest(self.content or b"")
+        return str(remembered("digest 1", self.path, lambda path: digest(path.read_bytes())))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, File) and self.digest == other.digest
@@ -103,7 +136,7 @@ class File(PortType):
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         yield Written("".join(Path(self.name).suffixes[-1:]), self.read())
 
 
@@ -159,6 +192,6 @@ class Folder(PortType):
     def __hash__(self) -> int:
         return hash(self.digest)
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         for file in self.files:
             yield Written(f"/{file.name}", file.read())
