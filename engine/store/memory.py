@@ -1,0 +1,129 @@
+"""The memory tier: results and values at hand, bounded in bytes."""
+
+import heapq
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from ..records import Record
+from .worth import worth
+
+Name = str | tuple[str, str]
+"""A key, or a port type's name and a digest."""
+
+GRAIN = 60.0
+"""Seconds by which the time of the last use may be behind, so that quick runs one after the other need not note it."""
+
+
+class Held:
+    """Something in memory, and what it is judged by."""
+
+    __slots__ = ("bytes", "item", "seconds", "used")
+
+    def __init__(self, item: Any, bytes: int, seconds: float, used: float) -> None:
+        self.item, self.bytes, self.seconds, self.used = item, bytes, seconds, used
+
+
+class Memory:
+    """What is in memory, by name. `held` may be read without asking; all changes go through the methods."""
+
+    def __init__(self, bound: int) -> None:
+        self.bound = bound
+        self.bytes = 0
+        self.held: dict[Name, Held] = {}
+        self.partials: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def put(self, name: Name, item: Any, seconds: float, used: float) -> None:
+        """Hold an item, in place of what had its name; others go where there would be too much."""
+        held = Held(item, bytes_of(item), seconds, used)
+        with self._lock:
+            self._drop(name)
+            if held.bytes > self.bound:
+                return
+            self.held[name] = held
+            self.bytes += held.bytes
+            if type(item) is Record:
+                self.partials[item.partial] += 1
+            if self.bytes > self.bound:
+                self._evict(self.bound * 9 // 10)
+
+    def used(self, name: Name, now: float) -> bool:
+        """Note that something is used; tells whether that was not known yet, within GRAIN."""
+        held = self.held.get(name)
+        if held is None:
+            return True
+        if now - held.used < GRAIN:
+            return False
+        held.used = now
+        return True
+
+    def drop(self, name: Name) -> None:
+        with self._lock:
+            self._drop(name)
+
+    def clear(self) -> None:
+        with self._lock:
+            self.held.clear()
+            self.partials.clear()
+            self.bytes = 0
+
+    def evict(self, bytes: int) -> None:
+        """Let go of what is worth least, until no more than `bytes` are left."""
+        with self._lock:
+            self._evict(bytes)
+
+    def after_fork(self) -> None:
+        """Another thread of the parent may have held the lock: the child needs one of its own."""
+        self._lock = threading.Lock()
+
+    def _drop(self, name: Name) -> None:
+        held = self.held.pop(name, None)
+        if held is None:
+            return
+        self.bytes -= held.bytes
+        if type(held.item) is Record:
+            self.partials[held.item.partial] -= 1
+            if not self.partials[held.item.partial]:
+                del self.partials[held.item.partial]
+
+    def _evict(self, bytes: int) -> None:
+        now = time.time()
+        order = [
+            (worth(held.seconds, held.bytes, now - held.used), number, name)
+            for number, (name, held) in enumerate(self.held.items())
+        ]
+        heapq.heapify(order)
+        while self.bytes > bytes:
+            self._drop(heapq.heappop(order)[2])
+
+
+def bytes_of(value: Any) -> int:
+    """About how much memory a value takes: its arrays and texts, and a little for each object."""
+    total, seen, open_values = 0, set(), [value]
+    while open_values:
+        value = open_values.pop()
+        if value is None or isinstance(value, (bool, int, float)):
+            total += 32
+            continue
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        if isinstance(value, (str, bytes)):
+            total += 64 + len(value)
+        elif isinstance(value, (tuple, list)):
+            total += 64 + 8 * len(value)
+            open_values.extend(value)
+        elif isinstance(value, Mapping):
+            total += 256
+            open_values.extend(value.keys())
+            open_values.extend(value.values())
+        elif is_dataclass(value):
+            total += 256
+            open_values.extend(getattr(value, field.name) for field in fields(value))
+        else:
+            total += 256 + int(getattr(value, "nbytes", 0))
+    return total
