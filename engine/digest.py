@@ -7,9 +7,13 @@ tagged by type and prefixed by its length, so that no two different values share
 
 import hashlib
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any, Protocol, runtime_checkable
+
+from .records import Ref
+
+Part = bytes | memoryview
 
 
 @runtime_checkable
@@ -28,53 +32,95 @@ def digest(value: object) -> str:
     their own. Raises TypeError for anything else.
     """
     hashed = hashlib.sha256()
-    for part in _encoded(value):
+    parts: list[Part] = []
+    _encode(value, parts)
+    for part in parts:
         hashed.update(part)
     return hashed.hexdigest()
 
 
-def _encoded(value: Any) -> Iterator[bytes | memoryview]:
-    if value is None:
-        yield b"n"
-    elif isinstance(value, bool):
-        yield b"b1" if value else b"b0"
-    elif isinstance(value, int):
-        yield from _tagged(b"i", str(int(value)).encode())
-    elif isinstance(value, float):
-        yield b"f" + struct.pack("<d", value)
-    elif isinstance(value, str):
-        yield from _tagged(b"s", value.encode("utf-8", "surrogatepass"))
-    elif isinstance(value, bytes):
-        yield from _tagged(b"y", value)
-    elif isinstance(value, (list, tuple)):
-        yield b"l" + struct.pack("<Q", len(value))
-        for item in value:
-            yield from _encoded(item)
-    elif isinstance(value, Mapping):
-        yield b"m" + struct.pack("<Q", len(value))
-        for key in sorted(value):
-            yield from _tagged(b"s", str(key).encode())
-            yield from _encoded(value[key])
-    elif isinstance(value, Digestible):
-        yield from _tagged(b"d", f"{type(value).__name__} {value.digest}".encode())
-    elif hasattr(value, "__array__"):
-        yield from _array(value)
-    elif is_dataclass(value) and not isinstance(value, type):
-        yield from _tagged(b"c", type(value).__name__.encode())
-        for field in fields(value):
-            yield from _tagged(b"s", field.name.encode())
-            yield from _encoded(getattr(value, field.name))
-    else:
-        raise TypeError(f"a {type(value).__name__} has no digest")
+def encoded(value: object) -> bytes:
+    """The encoding itself. Raises TypeError, as `digest` does."""
+    parts: list[Part] = []
+    _encode(value, parts)
+    return b"".join(parts)
 
 
-def _tagged(tag: bytes, content: bytes) -> Iterator[bytes]:
-    yield tag + struct.pack("<Q", len(content))
-    yield content
+def tagged(tag: bytes, content: bytes) -> bytes:
+    """Content behind its tag and its length, so that it cannot run into what follows."""
+    return tag + _LENGTH(len(content)) + content
 
 
-def _array(value: Any) -> Iterator[bytes | memoryview]:
+_LENGTH = struct.Struct("<Q").pack
+_FLOAT = struct.Struct("<d").pack
+
+
+def _encode(value: Any, parts: list[Part]) -> None:
+    encode = _ENCODERS.get(type(value)) or _encoder(value)
+    encode(value, parts)
+
+
+def _encoder(value: Any) -> Callable[[Any, list[Part]], None]:
+    """How a value that is none of the plain types itself is encoded."""
+    for plain in (bool, int, float, str, bytes, tuple, list):
+        if isinstance(value, plain):
+            return _ENCODERS[plain]
+    if isinstance(value, Mapping):
+        return _mapping
+    if isinstance(value, Digestible):
+        return _digestible
+    if hasattr(value, "__array__"):
+        return _array
+    if is_dataclass(value) and not isinstance(value, type):
+        return _dataclass
+    raise TypeError(f"a {type(value).__name__} has no digest")
+
+
+def _text(value: str, parts: list[Part]) -> None:
+    parts.append(tagged(b"s", value.encode("utf-8", "surrogatepass")))
+
+
+def _list(value: Any, parts: list[Part]) -> None:
+    parts.append(b"l" + _LENGTH(len(value)))
+    for item in value:
+        _encode(item, parts)
+
+
+def _mapping(value: Mapping[Any, Any], parts: list[Part]) -> None:
+    parts.append(b"m" + _LENGTH(len(value)))
+    for key in sorted(value):
+        _text(str(key), parts)
+        _encode(value[key], parts)
+
+
+def _digestible(value: Any, parts: list[Part]) -> None:
+    parts.append(tagged(b"d", f"{type(value).__name__} {value.digest}".encode()))
+
+
+def _dataclass(value: Any, parts: list[Part]) -> None:
+    parts.append(tagged(b"c", type(value).__name__.encode()))
+    for field in fields(value):
+        _text(field.name, parts)
+        _encode(getattr(value, field.name), parts)
+
+
+def _array(value: Any, parts: list[Part]) -> None:
     array = value.__array__()
     little = array.astype(array.dtype.newbyteorder("<"), order="C", copy=False)
-    yield from _tagged(b"a", f"{little.dtype.str}{little.shape}".encode())
-    yield memoryview(little.reshape(-1)).cast("B") if little.size else b""
+    parts.append(tagged(b"a", f"{little.dtype.str}{little.shape}".encode()))
+    if little.size:
+        parts.append(memoryview(little.reshape(-1)).cast("B"))
+
+
+_ENCODERS: dict[type, Callable[[Any, list[Part]], None]] = {
+    type(None): lambda value, parts: parts.append(b"n"),
+    bool: lambda value, parts: parts.append(b"b1" if value else b"b0"),
+    int: lambda value, parts: parts.append(tagged(b"i", b"%x" % int(value))),
+    float: lambda value, parts: parts.append(b"f" + _FLOAT(value)),
+    str: _text,
+    bytes: lambda value, parts: parts.append(tagged(b"y", value)),
+    list: _list,
+    tuple: _list,
+    dict: _mapping,
+    Ref: lambda value, parts: parts.append(tagged(b"d", f"{value.type} {value.digest}".encode())),
+}

@@ -1,42 +1,61 @@
-"""Execution: run the nodes that the outputs need, each as soon as its inputs are there.
+"""Execution: compute what the outputs need and the store does not have, each node as soon as its inputs are there.
 
-Independent branches run side by side in threads; nodes that declare the same resource (`"device"`) queue for it. A node
-that fails fails what depends on it and nothing else. Everything that happens is told as events, plain mappings with the
-key `event` and, where it concerns one, `node`.
+Independent branches run side by side in threads; nodes that declare the same resource (`"device"`) queue for it. What
+becomes of a node is decided by `decide`. Two runs, threads or processes that need the same result compute it once: who
+comes second waits, without taking a job's place, and takes over if the first one dies. A node that fails fails what
+depends on it and nothing else. A result whose value has left the store is made again when something needs its bytes.
+Everything that happens is told as events, plain mappings with the key `event` and, where it concerns one, `node`.
 """
 
+import heapq
 import os
 import queue
 import threading
 import time
-import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from .check import CheckedGraph, CheckedNode, Linked, needed_nodes, refused_inputs
-from .context import Cancelled, Context
-from .digest import digest
-from .places import scratch_folder
-from .ports import PortType
-from .values import Refused, admitted
+from .check import needed_nodes
+from .checked import CheckedGraph, Linked
+from .compute import Computer, Job, Outcome
+from .context import Cancelled
+from .decide import Decision, decide
+from .failures import described_failure, explained
+from .flow import FAILED, Flow, Mark, Step, merged
+from .keys import Keys
+from .live import Live, Missing
+from .records import Record, Ref, refs_in
+from .rendering import Rendered, rendered
+from .store import Claim, Store, open_store
+from .workers import Workers
 
 Event = dict[str, Any]
+
+POLL = 0.02
+"""Seconds between two looks at whether somebody else has finished what is waited for."""
 
 
 @dataclass
 class Run:
-    """What came of a run: `done`, `failed` or `cancelled`, the outputs by name, and each node's status."""
+    """What came of a run: `done`, `failed` or `cancelled`, the outputs by name, and each node's status by address.
 
+    `outputs` has the values, `files` what they are written as; which of the two was asked for when the run was started.
+    """
+
+    id: str = ""
     status: str = "done"
     outputs: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, BaseException] = field(default_factory=dict)
-    sources: dict[str, str] = field(default_factory=dict)
+    failed_outputs: dict[str, BaseException] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    sources: dict[str, Mapping[str, str]] = field(default_factory=dict)
+    """The digests of the model files that each output was made from."""
+    origins: dict[str, str] = field(default_factory=dict)
+    """The address of the node that gave each output."""
 
     def named(self, status: str) -> list[str]:
         return [name for name, found in self.nodes.items() if found == status]
@@ -45,179 +64,341 @@ class Run:
 def execute(
     checked: CheckedGraph,
     *,
+    store: Store | None = None,
     targets: list[str] | None = None,
     emit: Callable[[Event], None] = lambda event: None,
     cancelled: threading.Event | None = None,
     jobs: int | None = None,
+    files: bool = False,
+    again: bool = False,
+    strict: bool = False,
 ) -> Run:
     """Run a checked graph; never raises for what happens inside a node.
 
-    `emit` is called from the calling thread alone. `targets` are names of nodes to run instead of what the outputs
-    need.
+    `emit` is called from the calling thread alone. `store` keeps results, in memory for this run where none is given.
+    `targets` are names of nodes to run instead of what the outputs need. `files` asks for what outputs are written as,
+    not for their values. `again` computes what could be reused, too, and fails the nodes that give something else than
+    before. `strict` looks closer at what nodes must not do: change an input, draw from a global random generator.
     """
-    jobs = jobs or min(4, os.cpu_count() or 1)
-    return _Execution(checked, targets, emit, cancelled or threading.Event(), jobs).run()
+    store = store or open_store(None)
+    execution = _Execution(checked, store, emit, cancelled or threading.Event(), jobs or min(4, os.cpu_count() or 1))
+    execution.again, execution.computer.strict = again, strict
+    with store.in_use():
+        return execution.run(targets, files)
 
 
 class _Execution:
     def __init__(
         self,
         checked: CheckedGraph,
-        targets: list[str] | None,
+        store: Store,
         emit: Callable[[Event], None],
         cancelled: threading.Event,
         jobs: int,
     ) -> None:
-        self.checked, self.emit, self.cancelled, self.jobs = checked, emit, cancelled, jobs
-        self.order = needed_nodes(checked, targets)
-        self.waiting = {name: {link.node for link in checked.nodes[name].links()} for name in self.order}
-        self.results: dict[tuple[str, str], Any] = {}
-        self.busy: set[str] = set()
-        self.result = Run(nodes=dict.fromkeys(self.order, ""))
+        self.checked, self.store, self.emit, self.cancelled, self.jobs = checked, store, emit, cancelled, jobs
+        self.result = Run(id=os.urandom(6).hex())
+        self.live = Live(store)
+        self.keys = Keys(store, self.live.get)
+        self.computer = Computer(store, self.live, self.keys, self.result.id, cancelled)
+        self.again = False
+        self.flow = Flow(checked, constant=self.live.by_reference, finished=self._not_run, released=self._release)
         self.happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.running = 0
+        self.workers = Workers()
+        self.startable: list[tuple[tuple[int, ...], int, Job]] = []
+        self.queues: dict[str, deque[Job]] = {}
+        self.busy: set[str] = set()
+        self.running: dict[Job, Claim | None] = {}
+        self.elsewhere: list[Job] = []
+        self.blocked: dict[str, list[Job]] = {}
+        """Jobs by the digest of a value that has to be made again for them."""
+        self.makers: dict[str, Step] = {}
+        """By the digest of a value, the step that gave it."""
+        self.records: dict[Step, Record] = {}
+        self.touched: tuple[list[str], list[Ref]] = ([], [])
+        self.started = 0
 
-    def run(self) -> Run:
-        self.emit({"event": "run_started", "graph": self.checked.graph.name, "nodes": self.order})
-        with ThreadPoolExecutor(self.jobs, thread_name_prefix="latentgraph") as pool:
-            try:
-                self._run_all(pool)
-            except BaseException:
-                # Ctrl-C, or whoever listens to the events has failed: the nodes that run must not go on for nobody.
-                self.cancelled.set()
-                raise
-        for name, status in self.result.nodes.items():
-            if not status:
-                self._finish(name, "skipped", None)
-        for name, link in self.checked.outputs.items():
-            if self.result.nodes.get(link.node) == "computed":
-                try:
-                    self.result.outputs[name] = self._value(link)
-                except ValueError as error:  # an element that a list does not have
-                    self.result.failures[link.node] = error
+    def run(self, targets: list[str] | None, files: bool) -> Run:
+        started: Event = {"event": "run_started", "run": self.result.id, "graph": self.checked.graph.name}
+        started["nodes"] = needed_nodes(self.checked, targets)
+        if self.checked.random:
+            started["random"] = dict(self.checked.random)
+        self.emit(started)
+        outputs = {} if targets else dict(self.checked.outputs)
+        try:
+            for name in targets or ():
+                self.flow.want_node(name)
+            steps = {name: self.flow.want(link) for name, link in outputs.items()}
+            self._run_all()
+            for name, link in outputs.items():
+                self._deliver(name, link, steps[name], files)
+        except BaseException:
+            # Ctrl-C, or whoever listens to the events has failed: the nodes that run must not go on for nobody.
+            self.cancelled.set()
+            for claim in self.running.values():
+                if claim is not None:
+                    claim.release()
+            raise
+        finally:
+            self.workers.close()
+            self.store.touch(*self.touched)
+        for step in self.flow.known:
+            if step.address not in self.result.nodes:
+                self._finish(step, "skipped", reason="the run was cancelled")
+        self.store.remember_latest(graph_id(self.checked), self.result.keys)
         if self.cancelled.is_set():
             self.result.status = "cancelled"
-        elif self.result.failures:
+        elif self.result.failures or self.result.failed_outputs:
             self.result.status = "failed"
         return self.result
 
-    def _run_all(self, pool: ThreadPoolExecutor) -> None:
-        self._start_ready(pool)
-        while self.running:
-            try:
-                # With a timeout, so that Ctrl-C reaches this thread on every platform.
-                self.happened.get(timeout=0.5)()
-            except queue.Empty:
-                continue
-            self._start_ready(pool)
+    # the loop
 
-    def _start_ready(self, pool: ThreadPoolExecutor) -> None:
-        for name in self.order:
-            node = self.checked.nodes[name]
-            if self.running == self.jobs or self.cancelled.is_set():
+    def _run_all(self) -> None:
+        """Go on until nothing is left that can go on."""
+        while True:
+            while (step := self.flow.next()) is not None:
+                self._decide(step)
+            self._take_over()
+            self._start()
+            if not self.running and not self.elsewhere:
                 return
-            if name not in self.waiting or self.waiting[name]:
-                continue
-            if node.type.resource is not None:
-                if node.type.resource in self.busy:
-                    continue
-                self.busy.add(node.type.resource)
-            del self.waiting[name]
-            self.running += 1
-            self.emit({"event": "node_started", "node": name, "type": node.type.__name__})
-            pool.submit(self._run_node, node)
+            if self.cancelled.is_set() and not self.running:
+                return
+            self._wait()
 
-    def _run_node(self, node: CheckedNode) -> None:
-        """In a thread of the pool: nothing here touches the execution's state but through `happened`."""
-        started = time.monotonic()
-        outcome: Any = None
+    def _wait(self) -> None:
+        # With a timeout, so that Ctrl-C reaches this thread on every platform.
+        timeout = POLL if self.elsewhere else 0.5
+        deadlines = [job.deadline for job in self.running if job.deadline is not None]
+        if deadlines:
+            timeout = max(0.0, min(timeout, min(deadlines) - time.monotonic()))
+        try:
+            self.happened.get(timeout=timeout)()
+            while not self.happened.empty():
+                self.happened.get()()
+        except queue.Empty:
+            pass
+        now = time.monotonic()
+        for job in [job for job in self.running if job.deadline is not None and job.deadline <= now]:
+            self._give_up(job)
+
+    def _decide(self, step: Step) -> None:
+        decision = decide(step, self.keys, self.store)
+        if decision.key is not None:
+            self.result.keys[step.address] = decision.key.digest
+        if decision.record is not None and not self.again:
+            self._reuse(step, decision.record)
+            return
+        self._enqueue(Job(step, decision.key, decision.record))
+
+    def _reuse(self, step: Step, record: Record) -> None:
+        self.records[step] = record
+        refs = list(record.refs())
+        self.touched[0].append(record.key)
+        if refs:
+            self.touched[1].extend(refs)
+            for ref in refs:
+                self.makers.setdefault(ref.digest, step)
+        self._finish(step, "reused")
+        self._settle(step, record.outputs, record.sources)
+
+    def _enqueue(self, job: Job) -> None:
+        resource = job.node_type.resource
+        self.started += 1
+        if resource is None:
+            heapq.heappush(self.startable, (job.step.order, self.started, job))
+        else:
+            self.queues.setdefault(resource, deque()).append(job)
+
+    def _start(self) -> None:
+        if self.cancelled.is_set():
+            return
+        for resource, jobs in self.queues.items():
+            while jobs and resource not in self.busy and len(self.running) < self.jobs:
+                self._begin(jobs.popleft())
+        while self.startable and len(self.running) < self.jobs:
+            self._begin(heapq.heappop(self.startable)[2])
+
+    def _begin(self, job: Job) -> None:
+        """Start a job, unless somebody else computes the same, or has done so by now."""
+        claim = None
+        if job.key is not None:
+            claim = self.store.claim(job.key.digest)
+            if claim is None:
+                self.elsewhere.append(job)
+                return
+            if job.expected is None and (record := self.store.lookup(job.key.digest)) is not None:
+                claim.release()
+                self._reuse(job.step, record)
+                return
+        self.running[job] = claim
+        if job.node_type.resource is not None:
+            self.busy.add(job.node_type.resource)
+        if job.step.node.timeout is not None:
+            job.deadline = time.monotonic() + job.step.node.timeout
+        self.emit({"event": "node_started", "node": job.step.address, "type": job.node_type.__name__})
+        self.workers.start(lambda: self._work(job))
+
+    def _take_over(self) -> None:
+        """Look whether what was computed elsewhere is there, or nobody computes it any more."""
+        waiting, self.elsewhere = self.elsewhere, []
+        for job in waiting:
+            if self.cancelled.is_set():
+                return
+            self._enqueue(job)
+
+    def _work(self, job: Job) -> None:
+        """In a thread of its own: nothing here touches the execution's state but through `happened`."""
+
+        def report(kind: str, content: Mapping[str, Any]) -> None:
+            self.happened.put(lambda: self.emit({"event": kind, "node": job.step.address, **content}))
+
+        outcome: Outcome | None = None
         failure: BaseException | None = None
         try:
-            inputs = {name: self._resolved(value) for name, value in node.inputs.items()}
-            try:
-                instance = node.type.model_validate(inputs)
-            except ValidationError as invalid:  # what came over a link is out of range
-                raise ValueError("; ".join(message for _, _, message in refused_inputs(invalid))) from None
-
-            def report(kind: str, content: Mapping[str, Any]) -> None:
-                self.happened.put(lambda: self.emit({"event": kind, "node": node.name, **content}))
-
-            def scratch() -> Path:
-                values = {name: getattr(instance, name) for name in node.type.inputs()}
-                return scratch_folder(node.type.__name__, digest([node.type.__name__, node.type.version, values]))
-
-            context = Context(scratch=scratch, report=report, cancelled=self.cancelled)
-            outcome = self._outputs(node, instance.run(context))
+            outcome = self.computer.compute(job, report)
         except BaseException as error:
             failure = error
-        seconds = time.monotonic() - started
-        self.happened.put(lambda: self._finished(node, outcome, failure, seconds))
+        self.happened.put(lambda: self._finished(job, outcome, failure))
 
-    def _outputs(self, node: CheckedNode, outcome: Any) -> dict[str, Any]:
-        """What a node gave, by output. Raises ValueError where that is not what its type declares."""
-        outputs, name = node.type.outputs(), node.type.__name__
-        values = outcome if isinstance(outcome, tuple) and hasattr(outcome, "_fields") else (outcome,)
-        if len(values) != len(outputs):
-            raise ValueError(f"{name}.run gave {len(values)} values, it declares {len(outputs)}")
-        found = {}
-        for output, value in zip(outputs.values(), values, strict=True):
-            try:
-                found[output.name] = admitted(value, output.annotation, Path())
-            except Refused as refused:
-                raise ValueError(f"{name}.run gave a wrong `{output.name}`: {refused}") from None
-        return found
+    # what became of a job
 
-    def _finished(
-        self, node: CheckedNode, outcome: dict[str, Any] | None, failure: BaseException | None, seconds: float
-    ) -> None:
-        self.running -= 1
-        if node.type.resource is not None:
-            self.busy.discard(node.type.resource)
-        if failure is None:
-            for output, value in (outcome or {}).items():
-                self.results[node.name, output] = value
-                for item in value if isinstance(value, tuple) else (value,):
-                    if isinstance(item, PortType):
-                        self.result.sources.update(item.sources())
-            for waits in self.waiting.values():
-                waits.discard(node.name)
-            self._finish(node.name, "computed", seconds)
+    def _finished(self, job: Job, outcome: Outcome | None, failure: BaseException | None) -> None:
+        if not self._leave(job):
+            return  # it was given up
+        if isinstance(failure, Missing):
+            self._make_again(failure.refs, job)
+        elif outcome is not None:
+            self._computed(job, outcome)
         elif isinstance(failure, Cancelled) and self.cancelled.is_set():
-            self._finish(node.name, "skipped", seconds)
+            self._finish(job.step, "skipped", reason="the run was cancelled")
+            self._settle(job.step, FAILED)
         else:
-            self.result.failures[node.name] = failure
-            self._finish(node.name, "failed", seconds, failure)
+            assert failure is not None
+            self._fail(job.step, failure)
 
-    def _finish(self, name: str, status: str, seconds: float | None, failure: BaseException | None = None) -> None:
-        self.result.nodes[name] = status
-        event: Event = {"event": "node_finished", "node": name, "status": status}
-        if seconds is not None:
-            event["seconds"] = round(seconds, 3)
-        if failure is not None:
-            event["error"] = explained(failure)
-        self.emit(event)
+    def _leave(self, job: Job) -> bool:
+        """Free the place that a running job takes; False where it has none any more."""
+        if job not in self.running:
+            return False
+        claim = self.running.pop(job)
+        if claim is not None:
+            claim.release()
+        self.busy.discard(job.node_type.resource or "")
+        return True
 
-    def _resolved(self, value: Any) -> Any:
-        if isinstance(value, Linked):
-            return self._value(value)
-        if isinstance(value, tuple):
-            return tuple(self._resolved(item) for item in value)
-        return value
+    def _computed(self, job: Job, outcome: Outcome) -> None:
+        step = job.step
+        if outcome.record is not None:
+            self.records[step] = outcome.record
+            self.result.keys[step.address] = outcome.record.key
+        for value in outcome.outputs.values():
+            for ref in refs_in(value):
+                self.makers[ref.digest] = step
+        event = {"seconds": round(outcome.seconds, 6), "bytes": outcome.stored, "memory": outcome.memory}
+        self._finish(step, "computed", **event)
+        if type(step.outputs) is Mark:
+            self._settle(step, outcome.outputs, outcome.sources)
+        for value in outcome.outputs.values():
+            for ref in refs_in(value):
+                for blocked in self.blocked.pop(ref.digest, ()):
+                    self._enqueue(blocked)
 
-    def _value(self, link: Linked) -> Any:
-        value = self.results[link.node, link.output]
-        for index in link.index:
-            if index >= len(value):
-                raise ValueError(f"`${link.node}.{link.output}` has {len(value)} elements, {index} was asked for")
-            value = value[index]
-        return value
+    def _fail(self, step: Step, failure: BaseException) -> None:
+        self.result.failures[step.address] = failure
+        self._finish(step, "failed", **described_failure(failure, step))
+        blocked = [job for ref in self._given(step) for job in self.blocked.pop(ref.digest, ())]
+        if type(step.outputs) is Mark:
+            self._settle(step, FAILED)
+        for job in blocked:
+            self._finish(job.step, "skipped", reason=f"it needs {step.address}, which failed")
+            self._settle(job.step, FAILED)
+
+    def _give_up(self, job: Job) -> None:
+        """Its time is over. The thread may go on for a while, but nobody waits for it."""
+        job.stopped.set()
+        self._leave(job)
+        self._fail(job.step, TimeoutError(f"it took longer than its timeout of {job.step.node.timeout:g} s"))
+
+    def _make_again(self, refs: list[Ref], job: Job | None) -> None:
+        """Compute the steps anew whose values are gone, and then the job that needs them."""
+        first = True
+        for ref in refs:
+            maker = self.makers[ref.digest]
+            if ref.digest not in self.blocked:
+                record = self.records.get(maker)
+                key = self.keys.key(maker.node.type, maker.inputs) if record is not None else None  # type: ignore[arg-type]
+                self._enqueue(Job(maker, key, record))
+            waiting = self.blocked.setdefault(ref.digest, [])
+            if first and job is not None:
+                waiting.append(job)  # when this one is there, it asks for the others
+                first = False
+
+    # steps
+
+    def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, sources: Mapping[str, str] | None = None) -> None:
+        if step.outputs is FAILED:
+            return
+        step.sources = merged([*(used.sources for used in step.uses), sources or {}])
+        self.flow.settle(step, outputs)
+
+    def _not_run(self, step: Step) -> None:
+        """The flow has settled a step that cannot be run."""
+        if step.wrong:
+            failure = ValueError(step.reason)
+            self.result.failures[step.address] = failure
+            self._finish(step, "failed", error=step.reason)
+        elif step.address not in self.result.nodes:
+            self._finish(step, "skipped", reason=step.reason)
+
+    def _finish(self, step: Step, status: str, **more: Any) -> None:
+        self.result.nodes[step.address] = status
+        self.emit({"event": "node_finished", "node": step.address, "status": status, **more})
+
+    def _release(self, step: Step) -> None:
+        """Let go of values that no node needs any more; those of steps without a record could not be made again."""
+        if step in self.records:
+            for ref in self._given(step):
+                self.live.release(ref)
+
+    def _given(self, step: Step) -> list[Ref]:
+        outputs = step.outputs if isinstance(step.outputs, Mapping) else {}
+        return [ref for value in outputs.values() for ref in refs_in(value)]
+
+    # outputs
+
+    def _deliver(self, name: str, link: Linked, step: Step, files: bool) -> None:
+        """Put an output into the result, after making again what is gone of it."""
+        if self.cancelled.is_set():
+            return
+        try:
+            value = self.flow.value(link)
+        except ValueError as error:  # an element that a list does not have
+            self.result.failures.setdefault(step.address, error)
+            return
+        if type(value) is Mark:
+            return
+        self.result.origins[name], self.result.sources[name] = step.address, step.sources
+        while True:
+            missing: list[Ref] = []
+            try:
+                found = rendered(value, self.live, self.store, missing) if files else self.live.loaded(value, missing)
+            except Exception as error:  # a port type's writer is a plugin's code, too
+                self.result.failed_outputs[name] = error
+                return
+            if not missing:
+                (self.result.files if files else self.result.outputs)[name] = found
+                return
+            self._make_again(missing, None)
+            self._run_all()
+            if self.cancelled.is_set() or any(self.makers[ref.digest].address in self.result.failures for ref in missing):
+                return
 
 
-def explained(failure: BaseException) -> str:
-    """A failure in words for whoever wrote the graph: errors that nodes raise on purpose speak for themselves."""
-    message = str(failure).strip()
-    if isinstance(failure, (ValueError, OSError, MemoryError)) and message:
-        return message
-    frames = traceback.extract_tb(failure.__traceback__)
-    where = f", in {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
-    return f"{type(failure).__name__}: {message or 'without a message'}{where}"
+def graph_id(checked: CheckedGraph) -> str:
+    """What the store calls a graph's file: its place, because two files may be called alike."""
+    return os.path.join(os.path.abspath(checked.graph.folder), checked.graph.name)
+
+
+__all__ = ["Decision", "Event", "Rendered", "Run", "execute", "explained"]

@@ -1,11 +1,11 @@
 """Finding graphs: files by path, and the graphs that installed packages ship by name."""
 
 from collections.abc import Iterator
-from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
 
 from .diagnostics import nearest
+from .entries import entries
 from .problems import UserError
 
 GROUP = "latentgraph.graphs"
@@ -18,7 +18,7 @@ class NoSuchGraph(UserError):
 def shipped_graphs() -> Iterator[tuple[str, Path]]:
     """Names and files of the graphs that ship, in order; a graph in a folder is called `folder/name`."""
     found: dict[str, Path] = {}
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in entries(GROUP):
         spec = find_spec(entry.value)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             for file in Path(folder).rglob("*.yaml"):

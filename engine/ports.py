@@ -42,6 +42,15 @@ class Codec(Protocol):
         """The value that `encode` was given. Raises ValueError where the content is none of `kind`."""
 
 
+class _Plain:
+    """Gives the codec of port types that name none: `engine.codec` needs this module, so it is imported when asked."""
+
+    def __get__(self, value: "PortType | None", kind: type["PortType"]) -> Codec:
+        from .codec import PLAIN
+
+        return PLAIN
+
+
 class PortType:
     """A class whose values flow over links. Derive a frozen dataclass from it; its name is the port type's name.
 
@@ -51,7 +60,7 @@ class PortType:
     can be given as a path.
     """
 
-    codec: ClassVar[Codec]
+    codec: ClassVar[Codec] = _Plain()  # type: ignore[assignment]
     reader: ClassVar[str | None] = None
 
     def __init_subclass__(cls, *, codec: Codec | None = None, reader: str | None = None, **options: Any) -> None:

@@ -5,12 +5,12 @@ import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
-from importlib.metadata import entry_points
 from pathlib import Path
 from types import ModuleType
 from zlib import crc32
 
 from .diagnostics import nearest
+from .entries import entries
 from .node import Node
 from .problems import UserError
 
@@ -61,7 +61,7 @@ def installed_types() -> Iterator[type[Node]]:
 
     Raises PluginError where one cannot be loaded.
     """
-    for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name):
+    for entry in entries(GROUP):
         try:
             loaded = entry.load()
             yield from types_in(loaded) if isinstance(loaded, ModuleType) else loaded()

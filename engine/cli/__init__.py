@@ -128,10 +128,11 @@ def _command(name: str) -> Command:
 
 def _contributed(name: str | None = None) -> Iterator[Command]:
     """The commands of installed packages, or only the one called `name`."""
-    from importlib.metadata import entry_points
+    from ..entries import entries
 
-    entries = entry_points(group=GROUP) if name is None else entry_points(group=GROUP, name=name)
-    for entry in sorted(entries, key=lambda entry: entry.name):
+    for entry in entries(GROUP):
+        if name is not None and entry.name != name:
+            continue
         try:
             yield entry.load()
         except Exception as error:  # whatever a package does when it is imported

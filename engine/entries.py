@@ -1,0 +1,14 @@
+"""What installed packages contribute: their entry points, read once, because reading them takes a while."""
+
+from functools import cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
+
+
+def entries(group: str) -> list[EntryPoint]:
+    """The entry points of a group, by name."""
+    return sorted(_all().select(group=group), key=lambda entry: entry.name)
+
+
+@cache
+def _all() -> EntryPoints:
+    return entry_points()

@@ -1,0 +1,210 @@
+"""Keys: what decides whether a result is reused.
+
+A key is SHA-256 over a type-tagged canonical encoding of everything that determines a node's result: the key format's
+version, the node type's name and version, its code and the versions of what that imports, the numeric environment, the
+environment variables that such nodes ask for, the values of all inputs (those of port types by digest), and what
+`fingerprint` adds. Not in it: the names of node and graph, where the graph's file or a model lies, and when it ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from .code import Code, code_of
+from .digest import _encode, digest, encoded
+from .entries import entries
+from .node import Node
+from .records import Record, Ref
+
+if TYPE_CHECKING:
+    from .store import Store
+
+KEY_FORMAT = 1
+ENVIRONMENTS = "latentgraph.environments"
+"""Entry points called like a distribution: functions that give the facts which decide the numbers it computes."""
+
+_PROCESS = os.urandom(16).hex()
+_SHOWN = 200  # characters of a text
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A key, and its ingredients as far as they are the same for all nodes of the type."""
+
+    digest: str
+    kind: Kind
+    inputs: Mapping[str, Any]
+    variables: Mapping[str, str | None]
+    fingerprint: str | None
+
+    def about(self) -> dict[str, Any]:
+        """The ingredients in a form to be shown and compared."""
+        about = dict(self.kind.about)
+        about["inputs"] = {
+            name: shown(self.inputs.get(name, default)) for name, _, default in self.kind.inputs
+        }
+        if self.variables:
+            about["variables"] = dict(self.variables)
+        if self.fingerprint:
+            about["fingerprint"] = self.fingerprint
+        return about
+
+
+class Kind:
+    """A node type as keys have it."""
+
+    def __init__(self, node_type: type[Node]) -> None:
+        self.type = node_type
+        self.code: Code = code_of(node_type)
+        facts = environment(self.code)
+        self.header = encoded(
+            [
+                KEY_FORMAT,
+                node_type.__name__,
+                node_type.version,
+                self.code.digest,
+                dict(self.code.distributions),
+                facts,
+                None if self.code.complete else _PROCESS,
+            ]
+        )
+        self.partial = hashlib.sha256(self.header).hexdigest()
+        self.inputs = [
+            (entry.name, encoded(entry.name), None if entry.required else entry.default)
+            for entry in node_type.inputs().values()
+        ]
+        self.about = {
+            "type": node_type.__name__,
+            "version": node_type.version,
+            "code": self.code.digest[:16],
+            "environment": {**self.code.distributions, **facts},
+        }
+        self.has_fingerprint = node_type.fingerprint is not Node.fingerprint
+
+
+class Keys:
+    """Makes the keys of one run. `load` gives the value that a reference stands for, or None."""
+
+    def __init__(self, store: Store, load: Callable[[Ref], Any] = lambda ref: None) -> None:
+        self.store, self.load = store, load
+        self.kinds: dict[type[Node], Kind] = {}
+
+    def kind(self, node_type: type[Node]) -> Kind:
+        found = self.kinds.get(node_type)
+        if found is None:
+            found = self.kinds[node_type] = kind_of(node_type)
+        return found
+
+    def key(self, node_type: type[Node], inputs: Mapping[str, Any]) -> Key | None:
+        """The key of a node with these inputs; None where its fingerprint cannot be taken, so that it has to run."""
+        kind = self.kind(node_type)
+        variables = {name: os.environ.get(name) for name in self.store.variables(kind.partial)}
+        parts: list[Any] = [kind.header]
+        for name, tag, default in kind.inputs:
+            parts.append(tag)
+            _encode(inputs.get(name, default), parts)
+        fingerprint = None
+        if kind.has_fingerprint:
+            fingerprint = self._fingerprint(node_type, inputs)
+            if fingerprint is None:
+                return None
+            parts.append(encoded(fingerprint))
+        if variables:
+            parts.append(encoded(variables))
+        return Key(hashlib.sha256(b"".join(parts)).hexdigest(), kind, inputs, variables, fingerprint)
+
+    def _fingerprint(self, node_type: type[Node], inputs: Mapping[str, Any]) -> str | None:
+        try:
+            node = node_type.model_validate({name: self._loaded(value) for name, value in inputs.items()})
+            return digest(node.fingerprint())
+        except Exception:  # whatever is wrong comes out, in its own words, when the node runs
+            return None
+
+    def _loaded(self, value: Any) -> Any:
+        if type(value) is Ref:
+            return self.load(value)
+        return tuple(map(self._loaded, value)) if type(value) is tuple else value
+
+
+@cache
+def kind_of(node_type: type[Node]) -> Kind:
+    return Kind(node_type)
+
+
+def environment(code: Code) -> dict[str, str]:
+    """The facts that decide the numbers which the code computes, as packages name them for what it imports."""
+    facts: dict[str, str] = {}
+    for entry in entries(ENVIRONMENTS):
+        if entry.name in code.distributions:
+            facts |= _facts(entry.name)
+    return facts
+
+
+@cache
+def _facts(name: str) -> dict[str, str]:
+    return {key: str(value) for entry in entries(ENVIRONMENTS) if entry.name == name for key, value in entry.load()().items()}
+
+
+def state_key(kind: Kind, prefix_key: object) -> str:
+    """Where a node of this kind keeps what it has done, when it has consumed what the prefix key covers."""
+    return hashlib.sha256(b"state" + kind.header + encoded(digest(prefix_key))).hexdigest()
+
+
+def shown(value: Any) -> Any:
+    """An input's value, short enough to be kept beside a result: a long text or list by its beginning and digest."""
+    if isinstance(value, str) and len(value) > _SHOWN:
+        return {"long": value[:_SHOWN], "digest": digest(value)}
+    if isinstance(value, tuple) and len(value) > 20:
+        return {"long": f"{len(value)} elements", "digest": digest(value)}
+    if isinstance(value, tuple):
+        return tuple(map(shown, value))
+    return value
+
+
+def difference(before: Record, now: Key) -> str:
+    """What changed since a node's last result, in words: `steps was 20, is 25`."""
+    old, new = before.about, now.about()
+    if old.get("type") != new["type"]:
+        return f"its type was {old.get('type')}, is {new['type']}"
+    if old.get("version") != new["version"]:
+        return f"the version of {new['type']} was {old.get('version')}, is {new['version']}"
+    if old.get("code") != new["code"]:
+        return f"the code of {new['type']} changed"
+    changes = [
+        *_changes(old.get("inputs", {}), new["inputs"]),
+        *_changes(old.get("variables", {}), new.get("variables", {})),
+        *_changes(old.get("environment", {}), new["environment"]),
+    ]
+    if changes:
+        more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
+        return changes[0] + more
+    if old.get("fingerprint") != new.get("fingerprint"):
+        return "what it reads changed"
+    return "no result yet" if before.key != now.digest else "its result is gone"
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    return [_change(name, old.get(name), new.get(name)) for name in [*old, *(n for n in new if n not in old)] if old.get(name) != new.get(name)]
+
+
+def _change(name: str, old: Any, new: Any) -> str:
+    if any(isinstance(value, (Ref, dict)) or (isinstance(value, tuple) and any(isinstance(v, (Ref, dict)) for v in value)) for value in (old, new)):
+        return f"{name} changed"
+    return f"{name} was {_words(old)}, is {_words(new)}"
+
+
+def _words(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value if len(value) <= 40 else value[:39] + "…"}"'
+    if isinstance(value, tuple):
+        return "[" + ", ".join(map(_words, value)) + "]"
+    return str(value)
