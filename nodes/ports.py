@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from latentgraph.engine.ports import File, Folder, PortType, Written
 
+from .codec import TENSORS
+from .png import SIGNATURE, with_texts
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -55,7 +58,7 @@ class Weights:
 
 
 @dataclass(frozen=True)
-class Model(PortType):
+class Model(PortType, codec=TENSORS):
     """A denoiser: a U-Net, the noise schedule it learned with (`scheduler_config.json`), and its latent space."""
 
     weights: Weights
@@ -76,13 +79,13 @@ class Model(PortType):
     def sources(self) -> Mapping[str, str]:
         return {**self.weights.sources(), _source("scheduler", self.weights.folder): self.scheduler.digest}
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         yield from _inside("unet", self.weights.folder)
         yield Written("/scheduler/scheduler_config.json", self.scheduler.read())
 
 
 @dataclass(frozen=True)
-class Clip(PortType):
+class Clip(PortType, codec=TENSORS):
     """What turns text into conditioning: CLIP's text encoder and its tokenizer."""
 
     weights: Weights
@@ -91,13 +94,13 @@ class Clip(PortType):
     def sources(self) -> Mapping[str, str]:
         return {**self.weights.sources(), _source("tokenizer", self.tokenizer): self.tokenizer.digest}
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         yield from _inside("text_encoder", self.weights.folder)
         yield from _inside("tokenizer", self.tokenizer)
 
 
 @dataclass(frozen=True)
-class Vae(PortType):
+class Vae(PortType, codec=TENSORS):
     """What turns pictures into latents and back: a variational autoencoder."""
 
     weights: Weights
@@ -111,7 +114,7 @@ class Vae(PortType):
     def sources(self) -> Mapping[str, str]:
         return self.weights.sources()
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         yield from _inside("vae", self.weights.folder)
 
 
@@ -126,13 +129,13 @@ class Cond:
 
 
 @dataclass(frozen=True)
-class Conditioning(PortType):
+class Conditioning(PortType, codec=TENSORS):
     """What a picture is to show: conditions that hold together."""
 
     conds: tuple[Cond, ...]
 
 
-class Guidance(PortType):
+class Guidance(PortType, codec=TENSORS):
     """How the sampler combines what the model predicts under several conditionings: a recipe that it follows."""
 
 
@@ -149,7 +152,7 @@ class CFG(Guidance):
 
 
 @dataclass(frozen=True, eq=False)
-class Latent(PortType):
+class Latent(PortType, codec=TENSORS):
     """Pictures as latents: `samples` f32[N, C, h, w], scaled as the model takes them.
 
     `empty` marks a canvas without a picture, which sampling fills from noise alone. `generators` has the state of each
@@ -171,14 +174,14 @@ class Latent(PortType):
         """Height and width of the pictures that these latents decode to."""
         return self.samples.shape[2] * self.space.factor, self.samples.shape[3] * self.space.factor
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
+    def written(self) -> Iterable[Written]:
         from safetensors.torch import save
 
         yield Written(".safetensors", save({"samples": self.samples}))
 
 
 @dataclass(frozen=True, eq=False)
-class Image(PortType):
+class Image(PortType, codec=TENSORS, reader="LoadImage"):
     """Pictures: `pixels` f32[N, 3 or 4, H, W] in 0..1, the fourth channel opacity."""
 
     pixels: Tensor
@@ -188,14 +191,20 @@ class Image(PortType):
         if self.pixels.shape[1] not in (3, 4):
             raise ValueError(f"pixels of shape {tuple(self.pixels.shape)} are no pictures [N, 3 or 4, H, W]")
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
-        """PNG files; `about` goes into text chunks, each under `latentgraph.` and its name."""
+    def written(self) -> Iterable[Written]:
+        """PNG files."""
         from .diffusion.pixels import encoded
 
-        texts = {f"latentgraph.{name}": _text(value) for name, value in about.items()}
         for index, picture in enumerate(self.pixels):
-            suffix = ".png" if len(self.pixels) == 1 else f"-{index}.png"
-            yield Written(suffix, encoded(picture, "png", texts=texts))
+            yield Written(".png" if len(self.pixels) == 1 else f"-{index}.png", encoded(picture, "png"))
+
+    @classmethod
+    def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
+        """The PNG file with `about` in text chunks, each under `latentgraph.` and its name."""
+        if not file.content.startswith(SIGNATURE):
+            return file
+        texts = {f"latentgraph.{name}": _text(value) for name, value in about.items()}
+        return Written(file.suffix, with_texts(file.content, texts))
 
 
 def _plain(value: Any, field: str, dimensions: int) -> None:

@@ -1,14 +1,12 @@
 """Picture files to tensors and back, by Pillow."""
 
 import io
-from collections.abc import Mapping
 from typing import Any
 
 import numpy
 import PIL.Image
 import PIL.ImageOps
 import torch
-from PIL.PngImagePlugin import PngInfo
 from torch import Tensor
 
 from latentgraph.engine.ports import File
@@ -48,19 +46,15 @@ def decoded(file: File) -> Tensor:
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
 
 
-def encoded(picture: Tensor, format: str, *, quality: int = 90, texts: Mapping[str, str] | None = None) -> bytes:
+def encoded(picture: Tensor, format: str, *, quality: int = 90) -> bytes:
     """A picture [3 or 4, H, W] as a PNG, JPEG or WebP file; equal pictures give equal bytes.
 
-    `texts` go into a PNG's text chunks. JPEG has no opacity: transparent pictures are laid on white.
+    JPEG has no opacity: transparent pictures are laid on white.
     """
     values = (picture.clamp(0, 1).permute(1, 2, 0).numpy() * 255).round().astype("uint8")
     image = PIL.Image.fromarray(values)
-    options: dict[str, Any] = {"quality": quality}
-    if format == "png":
-        options = {"pnginfo": PngInfo()}
-        for name, text in (texts or {}).items():
-            options["pnginfo"].add_itxt(name, text, zip=True)
-    elif format == "jpeg" and image.mode == "RGBA":
+    options = {} if format == "png" else {"quality": quality}
+    if format == "jpeg" and image.mode == "RGBA":
         white = PIL.Image.new("RGBA", image.size, "white")
         image = PIL.Image.alpha_composite(white, image).convert("RGB")
     stream = io.BytesIO()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from latentgraph.engine.ports import Folder, PortType, Written
+
+from ..codec import TENSORS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Dataset(PortType):
+class Dataset(PortType, codec=TENSORS):
     """Pictures with captions: `images` uint8 [N, 3, H, W], and for each picture every wording that describes it.
 
     The first caption of a picture is the plain one. `shown` says what each picture shows, by attribute, in the terms of
@@ -37,10 +39,10 @@ class Scenes(PortType):
 
 
 @dataclass(frozen=True)
-class Judge(PortType):
+class Judge(PortType, codec=TENSORS):
     """A trained classifier that says what a picture shows, by its files."""
 
     folder: Folder
 
-    def written(self, about: Mapping[str, Any]) -> Iterable[Written]:
-        return self.folder.written(about)
+    def written(self) -> Iterable[Written]:
+        return self.folder.written()

@@ -20,7 +20,6 @@ from latentgraph.engine.codec import PLAIN
 from latentgraph.engine.digest import digest
 from latentgraph.engine.ports import File, Folder, PortType
 
-
 Foreign = Linked
 """Found in this module, but at home in another package."""
 

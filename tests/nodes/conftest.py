@@ -18,8 +18,8 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def context(tmp_path: Path) -> Context:
-    return Context(scratch=tmp_path / "scratch")
+def context() -> Context:
+    return Context()
 
 
 @pytest.fixture

@@ -3,9 +3,12 @@
 import io
 import json
 import struct
+import subprocess
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import PIL.Image
 import pytest
@@ -15,7 +18,8 @@ from safetensors.torch import load
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
-from latentgraph.engine.ports import File
+from latentgraph.engine.picture import read_making
+from latentgraph.engine.ports import File, Written
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
 from latentgraph.nodes.ports import Image, Latent, Space
 
@@ -162,8 +166,12 @@ def chunks(content: bytes) -> dict[str, str]:
         return dict(picture.text)  # type: ignore[attr-defined]
 
 
+def described(image: Image, about: Mapping[str, Any] = ABOUT) -> list[Written]:
+    return [Image.described(file, about) for file in image.written()]
+
+
 def test_a_picture_carries_its_making() -> None:
-    (written,) = random_image().written(ABOUT)
+    (written,) = described(random_image())
     assert written.suffix == ".png"
     texts = chunks(written.content)
     assert texts["latentgraph.graph"] == ABOUT["graph"]
@@ -171,29 +179,65 @@ def test_a_picture_carries_its_making() -> None:
     assert json.loads(texts["latentgraph.models"]) == ABOUT["models"]
 
 
+def test_the_making_is_read_again(tmp_path: Path) -> None:
+    path = tmp_path / "picture.png"
+    (written,) = described(random_image())
+    path.write_bytes(written.content)
+    making = read_making(path)
+    assert (making.graph, making.params, making.models) == (ABOUT["graph"], ABOUT["params"], ABOUT["models"])
+
+
+def test_texts_are_put_where_pillow_puts_them() -> None:
+    image = random_image(channels=4)
+    (plain,) = image.written()
+    info, stream = PngInfo(), io.BytesIO()
+    info.add_itxt("latentgraph.graph", ABOUT["graph"], zip=True)
+    PIL.Image.open(io.BytesIO(plain.content)).save(stream, "PNG", pnginfo=info)
+    assert Image.described(plain, {"graph": ABOUT["graph"]}).content == stream.getvalue()
+
+
+def test_saying_how_a_picture_was_made_needs_no_heavy_imports(tmp_path: Path) -> None:
+    (plain,) = random_image().written()
+    (tmp_path / "plain.png").write_bytes(plain.content)
+    code = (
+        "import sys; from pathlib import Path\n"
+        "from latentgraph.engine.ports import Written\n"
+        "from latentgraph.nodes.ports import Image\n"
+        f"file = Written('.png', Path({str(tmp_path / 'plain.png')!r}).read_bytes())\n"
+        f"sys.stdout.buffer.write(Image.described(file, {ABOUT!r}).content)\n"
+        "assert not {'torch', 'numpy', 'PIL'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    assert done.stdout == Image.described(plain, ABOUT).content
+
+
 def test_nothing_about_the_making_is_written_where_none_is_wanted() -> None:
-    (written,) = random_image().written({})
+    (written,) = random_image().written()
     assert chunks(written.content) == {}
     assert b"Software" not in written.content
 
 
+def test_what_is_no_png_file_is_left_as_it_is() -> None:
+    file = Written(".jpg", b"\xff\xd8")
+    assert Image.described(file, ABOUT) == file
+
+
 def test_written_bytes_depend_on_nothing_else() -> None:
     turned = {key: dict(reversed(value.items())) if isinstance(value, dict) else value for key, value in ABOUT.items()}
-    first, second = ([*random_image().written(about)] for about in (ABOUT, turned))
+    first, second = (described(random_image(), about) for about in (ABOUT, turned))
     assert first == second
     assert b"tIME" not in first[0].content
 
 
 def test_a_batch_is_written_as_several_files() -> None:
-    batch = random_image(count=3)
-    files = list(batch.written(ABOUT))
+    files = described(random_image(count=3))
     assert [file.suffix for file in files] == ["-0.png", "-1.png", "-2.png"]
     assert len({file.content for file in files}) == 3
 
 
 def test_a_latent_is_written_as_safetensors() -> None:
     latent = Latent(torch.rand(2, 4, 3, 5), Space(4, 8, 0.18215))
-    (written,) = latent.written(ABOUT)
+    (written,) = latent.written()
     assert written.suffix == ".safetensors"
     assert torch.equal(load(written.content)["samples"], latent.samples)
 

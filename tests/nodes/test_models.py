@@ -105,7 +105,7 @@ def test_text_longer_than_the_tokenizer_says_is_cut_at_what_the_encoder_has(copy
 
 def test_models_are_written_as_the_folder_they_came_from(loaded: Loaded, tiny: Path, tmp_path: Path) -> None:
     for value in loaded:
-        for file in value.written({}):
+        for file in value.written():
             target = tmp_path / f"out{file.suffix}"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(file.content)

@@ -93,7 +93,7 @@ class Pair:
             **self.pipeline.components, requires_safety_checker=False
         )
         self.configuration = self.pipeline.scheduler.config
-        self.context = Context(scratch=tmp_path)
+        self.context = Context()
         self.loaded: Loaded = LoadModel(name=str(folder)).run(self.context)
 
     def difference(

@@ -61,7 +61,7 @@ def test_a_list_of_texts_is_the_batch_of_single_texts(loaded: Loaded, context: C
 
 def test_what_is_cut_off_from_a_long_text_is_said(loaded: Loaded, tmp_path: Path) -> None:
     said: list[Any] = []
-    context = Context(scratch=tmp_path, report=lambda kind, content: said.append(content))
+    context = Context(report=lambda kind, content: said.append(content))
     CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2).run(context)
     assert said == []
     CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2 + "red apple").run(context)
@@ -281,7 +281,7 @@ def test_progress_counts_to_the_steps_that_are_taken(
     loaded: Loaded, tmp_path: Path, red: Conditioning, canvas: Latent
 ) -> None:
     said: list[tuple[str, Any]] = []
-    context = Context(scratch=tmp_path, report=lambda kind, content: said.append((kind, content)))
+    context = Context(report=lambda kind, content: said.append((kind, content)))
     for sampler, evaluations in {"euler": 4, "heun": 7, "pndm": 5}.items():
         said.clear()
         draw(loaded, context, guidance=red, latent=canvas, sampler=sampler, steps=4)
@@ -307,9 +307,7 @@ def test_cancelling_takes_effect_within_a_step(
                 cancelled.set()
 
     with pytest.raises(Cancelled):
-        draw(
-            loaded, Context(scratch=tmp_path, report=report, cancelled=cancelled), guidance=red, latent=canvas, steps=50
-        )
+        draw(loaded, Context(report=report, cancelled=cancelled), guidance=red, latent=canvas, steps=50)
     assert steps == [0, 1, 2]
 
 

@@ -44,33 +44,28 @@ class Interrupted(Context):
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    return EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context(scratch=Path()))
+    return EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context())
 
 
 @pytest.fixture(scope="module")
 def tokenizer(data: Dataset) -> Folder:
-    return TrainTokenizer(data=data, vocabulary_size=600).run(Context(scratch=Path()))
+    return TrainTokenizer(data=data, vocabulary_size=600).run(Context())
 
 
 @pytest.fixture(scope="module")
-def parts(data: Dataset, tokenizer: Folder, tmp_path_factory: pytest.TempPathFactory):
+def parts(data: Dataset, tokenizer: Folder):
     """A whole tiny pipeline, trained for two steps each."""
-    scratch = tmp_path_factory.mktemp("parts")
-    vae = TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=2, batch_size=2).run(
-        Context(scratch=scratch / "v")
-    )
-    clip = TrainCLIP(data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=2, batch_size=4).run(
-        Context(scratch=scratch / "c")
-    )
+    vae = TrainVAE(data=data, channels=(8, 8), latent_channels=2, steps=2, batch_size=2).run(Context())
+    clip = TrainCLIP(data=data, tokenizer=tokenizer, hidden=32, layers=1, steps=2, batch_size=4).run(Context())
     unet = TrainUNet(
         data=data, vae=vae.vae, clip=clip.clip, channels=(8, 16), steps=2, batch_size=2, prompts=("a dog",)
     )
-    return vae.vae, clip.clip, unet.run(Context(scratch=scratch / "u")).model
+    return vae.vae, clip.clip, unet.run(Context()).model
 
 
 def test_a_data_set_is_the_same_for_the_same_seed_and_another_for_another(data: Dataset):
-    again = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context(scratch=Path()))
-    other = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48, seed=2).run(Context(scratch=Path()))
+    again = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48).run(Context())
+    other = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=48, seed=2).run(Context())
     assert torch.equal(again.images, data.images)
     assert again.captions == data.captions
     assert not torch.equal(other.images, data.images)
@@ -86,7 +81,7 @@ def test_pictures_are_64_pixels_wide_with_a_plain_caption_first(data: Dataset):
 
 def test_nothing_that_is_kept_out_is_ever_trained_on():
     kept_out = KeptOut.parse(KEPT_OUT.read().decode())
-    data = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=3000).run(Context(scratch=Path()))
+    data = EmojiScenes(artwork=ARTWORK, kept_out=KEPT_OUT, count=3000).run(Context())
     for shown in data.shown:
         things = [shown["first"], shown["second"]]
         assert not any((thing, shown["background"]) in kept_out.things for thing in things)
@@ -107,7 +102,7 @@ def test_a_kept_out_list_that_names_what_there_is_not_is_refused_with_its_line()
 def test_artwork_that_lacks_a_picture_is_refused_by_name(tmp_path: Path):
     (tmp_path / "emoji.json").write_bytes(ARTWORK["emoji.json"].read())
     with pytest.raises(FileNotFoundError, match="img/google/64"):
-        EmojiScenes(artwork=Folder.at(tmp_path)).run(Context(scratch=tmp_path))
+        EmojiScenes(artwork=Folder.at(tmp_path)).run(Context())
 
 
 def test_every_word_of_the_captions_is_one_token(data: Dataset):
@@ -115,7 +110,7 @@ def test_every_word_of_the_captions_is_one_token(data: Dataset):
         caption for kind in ("single", "pair", "dressed") for s in all_scenes(kind) for caption in captions(s)
     ]
     data = Dataset(data.images, tuple((caption,) for caption in everything), {}, ())
-    files = TrainTokenizer(data=data).run(Context(scratch=Path()))
+    files = TrainTokenizer(data=data).run(Context())
     vocabulary = json.loads(files["vocab.json"].read())
     words = {word.strip(",") for caption in everything for word in caption.lower().split()}
     assert [word for word in words if f"{word}</w>" not in vocabulary] == []
@@ -156,9 +151,7 @@ def digests(trained) -> list[str]:
 
 
 def test_more_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
-    trained = TrainVAE(data=data, channels=(8, 16), latent_channels=4, steps=60, batch_size=4).run(
-        Context(scratch=tmp_path)
-    )
+    trained = TrainVAE(data=data, channels=(8, 16), latent_channels=4, steps=60, batch_size=4).run(Context())
     losses = torch.tensor(trained.losses)
     assert losses[-10:].mean() < 0.7 * losses[:10].mean()
 
@@ -188,14 +181,14 @@ def test_an_assembled_model_is_loaded_by_diffusers_and_by_the_product_alike(part
     from diffusers import StableDiffusionPipeline
 
     vae, clip, model = parts
-    folder = AssembleModel(model=model, clip=clip, vae=vae).run(Context(scratch=tmp_path))
+    folder = AssembleModel(model=model, clip=clip, vae=vae).run(Context())
     for file in folder.files:
         target = tmp_path / "model" / file.name
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read())
     pipeline = StableDiffusionPipeline.from_pretrained(tmp_path / "model", torch_dtype=torch.float32)
     assert pipeline.tokenizer.model_max_length == 24
-    loaded = LoadModel(name=str(tmp_path / "model")).run(Context(scratch=tmp_path))
+    loaded = LoadModel(name=str(tmp_path / "model")).run(Context())
     assert loaded.vae.space.channels == 2
     assert all(value.dtype == torch.float32 for value in pipeline.unet.state_dict().values())
 
@@ -204,7 +197,7 @@ def test_measuring_an_autoencoder_gives_the_ratio_that_numpy_gives(data, parts):
     from latentgraph.nodes.diffusion.weights import load_vae
     from latentgraph.nodes.training.autoencoder import reconstructed
 
-    measured = MeasureVAE(vae=parts[0], data=data, count=48).run(Context(scratch=Path()))
+    measured = MeasureVAE(vae=parts[0], data=data, count=48).run(Context())
     pictures = data.images.float().div(255)
     with torch.no_grad():
         error = (reconstructed(load_vae(parts[0]), pictures) - pictures).double().numpy()
@@ -214,16 +207,14 @@ def test_measuring_an_autoencoder_gives_the_ratio_that_numpy_gives(data, parts):
 
 
 def test_the_judge_counts_what_is_right_by_group(data, tmp_path):
-    judge = TrainJudge(data=data, held_back=8, steps=1, batch_size=2).run(Context(scratch=tmp_path)).judge
+    judge = TrainJudge(data=data, held_back=8, steps=1, batch_size=2).run(Context()).judge
     from latentgraph.nodes.training.judge import loaded
 
     pictures = data.images[:6].float().div(255)
     seen_as = loaded(judge).verdicts(pictures)
     scenes = [Scene(v["background"], (v["first"],)) for v in seen_as[:3]] + [Scene("red", ("dog",))] * 3
     groups = ("seen",) * 3 + ("pairs",) * 3
-    verdict = JudgeScenes(judge=judge, images=Image(pictures), scenes=Scenes(tuple(scenes), groups)).run(
-        Context(scratch=tmp_path)
-    )
+    verdict = JudgeScenes(judge=judge, images=Image(pictures), scenes=Scenes(tuple(scenes), groups)).run(Context())
     rows = json.loads(verdict.report.read())["pictures"]
     for row, seen in zip(rows[:3], seen_as[:3], strict=True):
         assert row["things"] == (seen["second"] == "none" and seen["accessory"] == "none")
@@ -232,7 +223,7 @@ def test_the_judge_counts_what_is_right_by_group(data, tmp_path):
 
 
 def test_an_evaluation_asks_for_everything_that_was_kept_out():
-    asked = EvaluationScenes(kept_out=KEPT_OUT, repeats=1).run(Context(scratch=Path()))
+    asked = EvaluationScenes(kept_out=KEPT_OUT, repeats=1).run(Context())
     kept_out = KeptOut.parse(KEPT_OUT.read().decode())
     unseen = {
         (s.things[0], s.background)
