@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .node import Field, Node
     from .ports import File, Folder, PortType, Written
     from .session import LoadedGraph, NodeFailed, load
+    from .store import Store, open_store
 
 # Where each name comes from: imported when it is asked for, so that `latentgraph --help` need not wait for pydantic.
 _MODULES = {
@@ -27,8 +28,10 @@ _MODULES = {
     "Node": "node",
     "NodeFailed": "session",
     "PortType": "ports",
+    "Store": "store",
     "Written": "ports",
     "load": "session",
+    "open_store": "store",
 }
 
 __all__ = [
@@ -43,8 +46,10 @@ __all__ = [
     "Node",
     "NodeFailed",
     "PortType",
+    "Store",
     "Written",
     "load",
+    "open_store",
 ]
 
 

@@ -25,7 +25,7 @@ from .keys import Key, Keys, state_key
 from .live import Live, Missing
 from .node import Node
 from .ports import PortType
-from .records import Record, Ref
+from .records import Record, Ref, refs_in
 from .values import Refused, admitted
 
 if TYPE_CHECKING:
@@ -39,14 +39,14 @@ class Job:
     step: Step
     key: Key | None
     expected: Record | None = None
-    stopped: Flag = field(default_factory=Flag)
-    deadline: float | None = None
+    stopped: bool = False
+    """Nobody waits for it any more."""
+    node_type: type[Node] = field(init=False)
 
-    @property
-    def node_type(self) -> type[Node]:
+    def __post_init__(self) -> None:
         node_type = self.step.node.type
         assert not isinstance(node_type, CheckedGraph)
-        return node_type
+        self.node_type = node_type
 
 
 @dataclass(frozen=True)
@@ -78,23 +78,28 @@ class Computer:
 
     def compute(self, job: Job, report: Callable[[str, dict[str, Any]], None]) -> Outcome:
         """Raises Missing, Cancelled, Differs, and whatever the node raises."""
-        missing: list[Ref] = []
-        inputs = {name: self.live.loaded(value, missing) for name, value in job.step.inputs.items()}
-        if missing:
-            raise Missing(missing)
-        states = _States(self.store, job.key)
+        referred = [name for name, value in job.step.inputs.items() if any(True for _ in refs_in(value))]
+        inputs = job.step.inputs
+        if referred:
+            missing: list[Ref] = []
+            inputs = {**inputs, **{name: self.live.loaded(inputs[name], missing) for name in referred}}
+            if missing:
+                raise Missing(missing)
         context = Context(
-            report=report, cancelled=lambda: self.cancelled.is_set() or job.stopped.is_set(), states=states
+            report=report,
+            cancelled=lambda: self.cancelled.is_set() or job.stopped,
+            states=_States(self.store, job.key),
         )
+        loaded = {name: inputs[name] for name in referred}
         started = time.perf_counter()
         try:
-            with self._unchanged(job, inputs):
+            with self._unchanged(job, loaded):
                 returned = self._run(job, inputs, context)
         finally:
             context.close()
         values = _outputs(job.node_type, returned)
-        if inputs_have_memory := memory_of(inputs):
-            values = {name: apart(value, inputs_have_memory) for name, value in values.items()}
+        if taken_memory := memory_of(loaded):
+            values = {name: apart(value, taken_memory) for name, value in values.items()}
         taken: dict[str, PortType] = {}
         outputs = {name: self.live.by_reference(value, taken) for name, value in values.items()}
         seconds = time.perf_counter() - started
@@ -137,6 +142,9 @@ class Computer:
     @contextmanager
     def _unchanged(self, job: Job, inputs: Mapping[str, Any]) -> Iterator[None]:
         """Raises ValueError where the node changes one of its inputs, or a global random generator (`strict`)."""
+        if not inputs and not self.strict:
+            yield
+            return
         before, generators = versions(inputs), _generators() if self.strict else None
         yield
         changed = [name for name, found in versions(inputs).items() if found != before[name]]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from .checked import CheckedGraph
 from .flow import Step
@@ -14,8 +13,7 @@ if TYPE_CHECKING:
     from .store import Store
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """Reuse `record`, or run where there is none. Without a key the result is not kept; `why` then says why not."""
 
     key: Key | None

@@ -23,7 +23,7 @@ from .compute import Computer, Job, Outcome
 from .context import Cancelled
 from .decide import Decision, decide
 from .failures import described_failure, explained
-from .flow import FAILED, Flow, Mark, Step, merged
+from .flow import FAILED, NOTHING, Flow, Mark, Step, merged
 from .keys import Keys
 from .live import Live, Missing
 from .records import Record, Ref, refs_in
@@ -50,6 +50,8 @@ class Run:
     files: dict[str, Any] = field(default_factory=dict)
     nodes: dict[str, str] = field(default_factory=dict)
     failures: dict[str, BaseException] = field(default_factory=dict)
+    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    """What the failed nodes were given, by reference."""
     failed_outputs: dict[str, BaseException] = field(default_factory=dict)
     keys: dict[str, str] = field(default_factory=dict)
     sources: dict[str, Mapping[str, str]] = field(default_factory=dict)
@@ -109,6 +111,7 @@ class _Execution:
         self.queues: dict[str, deque[Job]] = {}
         self.busy: set[str] = set()
         self.running: dict[Job, Claim | None] = {}
+        self.deadlines: dict[Job, float] = {}
         self.elsewhere: list[Job] = []
         self.blocked: dict[str, list[Job]] = {}
         """Jobs by the digest of a value that has to be made again for them."""
@@ -170,18 +173,18 @@ class _Execution:
     def _wait(self) -> None:
         # With a timeout, so that Ctrl-C reaches this thread on every platform.
         timeout = POLL if self.elsewhere else 0.5
-        deadlines = [job.deadline for job in self.running if job.deadline is not None]
-        if deadlines:
-            timeout = max(0.0, min(timeout, min(deadlines) - time.monotonic()))
+        if self.deadlines:
+            timeout = max(0.0, min(timeout, min(self.deadlines.values()) - time.monotonic()))
         try:
             self.happened.get(timeout=timeout)()
             while not self.happened.empty():
                 self.happened.get()()
         except queue.Empty:
             pass
-        now = time.monotonic()
-        for job in [job for job in self.running if job.deadline is not None and job.deadline <= now]:
-            self._give_up(job)
+        if self.deadlines:
+            now = time.monotonic()
+            for job in [job for job, deadline in self.deadlines.items() if deadline <= now]:
+                self._give_up(job)
 
     def _decide(self, step: Step) -> None:
         decision = decide(step, self.keys, self.store)
@@ -194,11 +197,10 @@ class _Execution:
 
     def _reuse(self, step: Step, record: Record) -> None:
         self.records[step] = record
-        refs = list(record.refs())
         self.touched[0].append(record.key)
-        if refs:
-            self.touched[1].extend(refs)
-            for ref in refs:
+        for value in record.outputs.values():
+            for ref in refs_in(value) if type(value) in (Ref, tuple) else ():
+                self.touched[1].append(ref)
                 self.makers.setdefault(ref.digest, step)
         self._finish(step, "reused")
         self._settle(step, record.outputs, record.sources)
@@ -236,7 +238,7 @@ class _Execution:
         if job.node_type.resource is not None:
             self.busy.add(job.node_type.resource)
         if job.step.node.timeout is not None:
-            job.deadline = time.monotonic() + job.step.node.timeout
+            self.deadlines[job] = time.monotonic() + job.step.node.timeout
         self.emit({"event": "node_started", "node": job.step.address, "type": job.node_type.__name__})
         self.workers.start(lambda: self._work(job))
 
@@ -283,6 +285,7 @@ class _Execution:
         if job not in self.running:
             return False
         claim = self.running.pop(job)
+        self.deadlines.pop(job, None)
         if claim is not None:
             claim.release()
         self.busy.discard(job.node_type.resource or "")
@@ -307,6 +310,7 @@ class _Execution:
 
     def _fail(self, step: Step, failure: BaseException) -> None:
         self.result.failures[step.address] = failure
+        self.result.inputs[step.address] = step.inputs
         self._finish(step, "failed", **described_failure(failure, step))
         blocked = [job for ref in self._given(step) for job in self.blocked.pop(ref.digest, ())]
         if type(step.outputs) is Mark:
@@ -317,7 +321,7 @@ class _Execution:
 
     def _give_up(self, job: Job) -> None:
         """Its time is over. The thread may go on for a while, but nobody waits for it."""
-        job.stopped.set()
+        job.stopped = True
         self._leave(job)
         self._fail(job.step, TimeoutError(f"it took longer than its timeout of {job.step.node.timeout:g} s"))
 
@@ -340,7 +344,7 @@ class _Execution:
     def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, sources: Mapping[str, str] | None = None) -> None:
         if step.outputs is FAILED:
             return
-        step.sources = merged([*(used.sources for used in step.uses), sources or {}])
+        step.sources = merged([*[used.sources for used in step.uses], sources or NOTHING])
         self.flow.settle(step, outputs)
 
     def _not_run(self, step: Step) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -41,6 +42,7 @@ UNKNOWN = Mark("UNKNOWN")
 _WORST = (FAILED, ABSENT, UNKNOWN)
 
 Stages = Generator[list["Step"], None, None]
+_Split = tuple[dict[str, Any], list[tuple[str, Any, bool, Any]]]
 
 
 class Step:
@@ -52,6 +54,7 @@ class Step:
 
     __slots__ = (
         "address",
+        "certain",
         "elements",
         "inputs",
         "node",
@@ -80,10 +83,12 @@ class Step:
         self.address, self.order, self.node, self.scope, self.elements = address, order, node, scope, elements
         self.inputs: dict[str, Any] = {}
         self.outputs: Mapping[str, Any] | Mark = PENDING
-        self.sources: Mapping[str, str] = {}
+        self.sources = NOTHING
         self.reason = ""
         self.wrong = False
         """Whether a value that came over a link is what the graph cannot take."""
+        self.certain = False
+        """Whether it is known that no `when` keeps it from running."""
         self.wanted = False
         self.open = 0
         self.stages: Stages | None = None
@@ -98,13 +103,16 @@ class Step:
         return f"<{self.address}: {self.outputs}>"
 
 
+_NO_ELEMENTS: Mapping[str, Any] = {}
+
+
 class Gather(Step):
     """The list of one output of a foreach: not a node that anybody wrote, so it is never handed out."""
 
     __slots__ = ("output",)
 
     def __init__(self, address: str, order: tuple[int, ...], node: CheckedNode, scope: Scope, output: str) -> None:
-        super().__init__(address, order, node, scope, {})
+        super().__init__(address, order, node, scope, _NO_ELEMENTS)
         self.output = output
 
 
@@ -130,12 +138,10 @@ class Scope:
         self.inner: dict[str, Scope] = {}
         self.elements: dict[str, list[Scope | Step]] = {}
 
-    @property
+    @cached_property
     def places(self) -> Mapping[str, int]:
-        found: Mapping[str, int] | None = self.__dict__.get("_places")
-        if found is None:
-            found = self.__dict__["_places"] = {name: index for index, name in enumerate(self.checked.graph.nodes)}
-        return found
+        """Where each node stands in its file: an extra one, for a param, stands before all."""
+        return {name: index for index, name in enumerate(self.checked.graph.nodes)}
 
     def place(self, name: str) -> tuple[int, ...]:
         return (*self.order, self.places.get(name, -1))
@@ -144,7 +150,7 @@ class Scope:
         found = self.steps.get(name)
         if found is None:
             node = self.checked.nodes[name]
-            found = self.steps[name] = Step(self.prefix + name, self.place(name), node, self, {})
+            found = self.steps[name] = Step(self.prefix + name, self.place(name), node, self, _NO_ELEMENTS)
         return found
 
     def target(self, link: Linked) -> tuple[Step, str, tuple[int, ...]]:
@@ -212,6 +218,7 @@ class Flow:
         self.constant, self.finished, self.released = constant, finished, released
         self.ready: list[Step] = []
         self.agenda: deque[Step] = deque()
+        self.splits: dict[int, _Split] = {}
         self.known: list[Step] = []
         """All steps that something needs, in the order in which that was found out."""
 
@@ -235,6 +242,11 @@ class Flow:
     def value(self, link: Linked) -> Any:
         """What a link of the top level brings, or a mark. Raises ValueError for an element that a list has not."""
         return self._value(self.top, link)
+
+    def behind(self, step: Step) -> list[Step]:
+        """The steps that an undecided step might ask for: all that its inputs lead to."""
+        forms = {**step.node.inputs, **step.elements}
+        return [found for form in forms.values() for found in self._steps(step.scope, form)]
 
     def settle(self, step: Step, outputs: Mapping[str, Any] | Mark, reason: str = "") -> None:
         self._settle(step, outputs, reason)
@@ -286,7 +298,7 @@ class Flow:
                 self.released(used)
         step.uses = []
 
-    def _refuse(self, step: Step, wrong: _Wrong) -> None:
+    def _refuse(self, step: Step, wrong: Exception) -> None:
         step.wrong = True
         self._settle(step, FAILED, str(wrong))
 
@@ -298,14 +310,34 @@ class Flow:
             yield from self._condition(step)
             if step.outputs is not PENDING:
                 return
+        step.certain = True
+        if node.type is Switch:
+            yield from self._switch(step)
+            return
+        inputs, dynamic = self._split(node)
+        step.inputs = inputs = dict(inputs)
+        for name in step.elements:
+            inputs[name] = step.elements[name]
         try:
-            if node.type is Switch:
-                yield from self._switch(step)
-                return
-            forms = {**node.inputs, **step.elements}
-            yield [found for form in forms.values() for found in self._steps(scope, form)]
-            worst = self._inputs(step, forms)
-        except _Wrong as wrong:
+            # Most inputs are links to a node beside this one: their targets are looked up once.
+            targets = [scope.target(form) if type(form) is Linked else None for _, form, _, _ in dynamic]
+            needed: list[Step] = []
+            for target, (_, form, _, _) in zip(targets, dynamic, strict=True):
+                if target is not None:
+                    needed.append(target[0])
+                else:
+                    needed += self._steps(scope, form)
+            yield needed
+            worst: tuple[Mark, str] | None = None
+            for target, (name, form, required, floating) in zip(targets, dynamic, strict=True):
+                value = _indexed(*target) if target is not None else self._value(scope, form)
+                if type(value) is not Mark:
+                    inputs[name] = value if floating is None else coerced(value, floating)
+                elif (value is not ABSENT or required) and (
+                    worst is None or _WORST.index(value) < _WORST.index(worst[0])
+                ):
+                    worst = value, self._because(scope, form, value)
+        except (_Wrong, OSError) as wrong:
             self._refuse(step, wrong)
             return
         if worst is None:
@@ -313,23 +345,22 @@ class Flow:
         else:
             self._settle(step, worst[0], worst[1])
 
-    def _inputs(self, step: Step, forms: Mapping[str, Any]) -> tuple[Mark, str] | None:
-        """Fill the step's inputs, or give the mark of one that is not there, and why."""
-        node_type = step.node.type
-        assert not isinstance(node_type, CheckedGraph)
-        worst: tuple[Mark, str] | None = None
-        inputs = step.inputs
-        for name, form in forms.items():
-            value = self._value(step.scope, form)
-            if type(value) is Mark:
-                declared = node_type.inputs()[name]
-                if value is ABSENT and not declared.required:
-                    continue
-                if worst is None or _WORST.index(value) < _WORST.index(worst[0]):
-                    worst = value, self._because(step.scope, form, value)
-            else:
-                inputs[name] = coerced(value, node_type.inputs()[name].annotation)
-        return worst
+    def _split(self, node: CheckedNode) -> _Split:
+        """The inputs of a node that are known as they stand, and the others: whether they are required, and their
+        type where it takes floats, which a value may have to be made."""
+        found = self.splits.get(id(node))
+        if found is None:
+            assert not isinstance(node.type, CheckedGraph)
+            declared, constant, dynamic = node.type.inputs(), {}, []
+            for name, form in node.inputs.items():
+                if _is_dynamic(form):
+                    entry = declared[name]
+                    floating = entry.annotation if _takes_floats(entry.annotation) else None
+                    dynamic.append((name, form, entry.required, floating))
+                else:
+                    constant[name] = self.constant(form)
+            found = self.splits[id(node)] = constant, dynamic
+        return found
 
     def _condition(self, step: Step) -> Stages:
         """Settle the step where a `when` around it, or its own, is not true."""
@@ -338,7 +369,7 @@ class Flow:
             try:
                 yield list(self._steps(scope, form))
                 value = self._value(scope, form)
-            except _Wrong as wrong:
+            except (_Wrong, OSError) as wrong:
                 self._refuse(step, wrong)
                 return
             if value is False:
@@ -360,7 +391,7 @@ class Flow:
         if type(value) is Mark:
             self._settle(step, value, self._because(scope, form, value))
         else:
-            step.sources = merged(used.sources for used in step.uses)
+            step.sources = merged([used.sources for used in step.uses])
             self._settle(step, {"value": value})
 
     def _gather(self, step: Gather) -> Stages:
@@ -383,7 +414,7 @@ class Flow:
             targets = [_output(element, step.output) for element in elements]
             yield [target[0] for target in targets]
             values = [_indexed(target[0], target[1], target[2]) for target in targets]
-        except _Wrong as wrong:
+        except (_Wrong, OSError) as wrong:
             self._refuse(step, wrong)
             return
         for mark in (FAILED, UNKNOWN):
@@ -516,13 +547,27 @@ def coerced(value: Any, annotation: Any) -> Any:
     return value
 
 
+def _takes_floats(annotation: Any) -> bool:
+    inner = (element(alternative) for alternative in choices(annotation))
+    return float in choices(annotation) or any(found is not None and _takes_floats(found) for found in inner)
+
+
+def _is_dynamic(form: Any) -> bool:
+    """Whether an input's value is known only as the graph runs."""
+    kind = type(form)
+    return kind in (Linked, Given, Computed) or (kind is tuple and any(map(_is_dynamic, form)))
+
+
 def _any_mark(items: tuple[Any, ...]) -> bool:
     return any(type(item) is Mark for item in items)
 
 
+NOTHING: Mapping[str, str] = {}
+
+
 def merged(several: Iterable[Mapping[str, str]]) -> Mapping[str, str]:
     """All of several mappings as one; no new one where only one of them has anything."""
-    found: Mapping[str, str] = {}
+    found = NOTHING
     for mapping in several:
         if mapping and mapping is not found:
             found = {**found, **mapping} if found else mapping

@@ -11,15 +11,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .code import Code, code_of
-from .digest import _encode, digest, encoded
+from .digest import _ENCODERS, _encoder, digest, encoded
 from .entries import entries
 from .node import Node
-from .records import Record, Ref
+from .reasons import shown
+from .records import Ref
 
 if TYPE_CHECKING:
     from .store import Store
@@ -29,11 +29,10 @@ ENVIRONMENTS = "latentgraph.environments"
 """Entry points called like a distribution: functions that give the facts which decide the numbers it computes."""
 
 _PROCESS = os.urandom(16).hex()
-_SHOWN = 200  # characters of a text
+_NO_VARIABLES: Mapping[str, str | None] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A key, and its ingredients as far as they are the same for all nodes of the type."""
 
     digest: str
@@ -103,11 +102,13 @@ class Keys:
     def key(self, node_type: type[Node], inputs: Mapping[str, Any]) -> Key | None:
         """The key of a node with these inputs; None where its fingerprint cannot be taken, so that it has to run."""
         kind = self.kind(node_type)
-        variables = {name: os.environ.get(name) for name in self.store.variables(kind.partial)}
+        names = self.store.variables(kind.partial)
+        variables = {name: os.environ.get(name) for name in names} if names else _NO_VARIABLES
         parts: list[Any] = [kind.header]
         for name, tag, default in kind.inputs:
             parts.append(tag)
-            _encode(inputs.get(name, default), parts)
+            value = inputs.get(name, default)
+            (_ENCODERS.get(type(value)) or _encoder(value))(value, parts)
         fingerprint = None
         if kind.has_fingerprint:
             fingerprint = self._fingerprint(node_type, inputs)
@@ -153,58 +154,3 @@ def _facts(name: str) -> dict[str, str]:
 def state_key(kind: Kind, prefix_key: object) -> str:
     """Where a node of this kind keeps what it has done, when it has consumed what the prefix key covers."""
     return hashlib.sha256(b"state" + kind.header + encoded(digest(prefix_key))).hexdigest()
-
-
-def shown(value: Any) -> Any:
-    """An input's value, short enough to be kept beside a result: a long text or list by its beginning and digest."""
-    if isinstance(value, str) and len(value) > _SHOWN:
-        return {"long": value[:_SHOWN], "digest": digest(value)}
-    if isinstance(value, tuple) and len(value) > 20:
-        return {"long": f"{len(value)} elements", "digest": digest(value)}
-    if isinstance(value, tuple):
-        return tuple(map(shown, value))
-    return value
-
-
-def difference(before: Record, now: Key) -> str:
-    """What changed since a node's last result, in words: `steps was 20, is 25`."""
-    old, new = before.about, now.about()
-    if old.get("type") != new["type"]:
-        return f"its type was {old.get('type')}, is {new['type']}"
-    if old.get("version") != new["version"]:
-        return f"the version of {new['type']} was {old.get('version')}, is {new['version']}"
-    if old.get("code") != new["code"]:
-        return f"the code of {new['type']} changed"
-    changes = [
-        *_changes(old.get("inputs", {}), new["inputs"]),
-        *_changes(old.get("variables", {}), new.get("variables", {})),
-        *_changes(old.get("environment", {}), new["environment"]),
-    ]
-    if changes:
-        more = f" (and {len(changes) - 1} more)" if len(changes) > 1 else ""
-        return changes[0] + more
-    if old.get("fingerprint") != new.get("fingerprint"):
-        return "what it reads changed"
-    return "no result yet" if before.key != now.digest else "its result is gone"
-
-
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [_change(name, old.get(name), new.get(name)) for name in [*old, *(n for n in new if n not in old)] if old.get(name) != new.get(name)]
-
-
-def _change(name: str, old: Any, new: Any) -> str:
-    if any(isinstance(value, (Ref, dict)) or (isinstance(value, tuple) and any(isinstance(v, (Ref, dict)) for v in value)) for value in (old, new)):
-        return f"{name} changed"
-    return f"{name} was {_words(old)}, is {_words(new)}"
-
-
-def _words(value: Any) -> str:
-    if value is None:
-        return "none"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f'"{value if len(value) <= 40 else value[:39] + "…"}"'
-    if isinstance(value, tuple):
-        return "[" + ", ".join(map(_words, value)) + "]"
-    return str(value)

@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .check import CheckedGraph
-from .digest import digest
-from .execute import Run
-from .ports import File, Folder, PortType
+from .checked import CheckedGraph
+from .ports import File, Folder
+from .rendering import Rendered
 
 
-def about(checked: CheckedGraph, run: Run) -> dict[str, Any]:
-    """How a run's outputs came to be: the graph's text and name, the params, the digests of models.
+def about(checked: CheckedGraph, models: Mapping[str, str]) -> dict[str, Any]:
+    """How an output came to be: the graph's text and name, the params, the digests of the models it was made with.
 
     No times and no absolute paths: the same result is the same file everywhere.
     """
     params = {name: plainly(value) for name, value in checked.params.items()}
-    return {"graph": checked.graph.text, "name": checked.graph.name, "params": params, "models": dict(run.sources)}
+    return {"graph": checked.graph.text, "name": checked.graph.name, "params": params, "models": dict(models)}
 
 
 def plainly(value: Any) -> Any:
@@ -32,18 +31,19 @@ def plainly(value: Any) -> Any:
 
 
 def write_output(name: str, value: Any, folder: Path, graph: str, made: Mapping[str, Any]) -> Any:
-    """Write one output below `folder`: the path, a list of paths, or the plain value where it is no file.
+    """Write one output, as `rendered` gives it, below `folder`: the path, a list of paths, or a plain value as it is.
 
     Files are called `<graph>-<output>-<8 hex of the digest>` and what the port type adds. A folder's files are written
     into a folder so called, whose path is given back. Raises OSError where the folder cannot be written.
     """
     if isinstance(value, tuple):
         return [write_output(f"{name}-{index}", item, folder, graph, made) for index, item in enumerate(value)]
-    if not isinstance(value, PortType):
+    if not isinstance(value, Rendered):
         return value
-    stem = f"{graph}-{name}-{digest(value)[:8]}"
+    stem = f"{graph}-{name}-{value.ref.digest[:8]}"
     paths = []
-    for written in value.written(made):
+    for file in value.files:
+        written = value.kind.described(file, made) if made else file
         path = folder / f"{stem}{written.suffix}"
         write_whole(path, written.content)
         paths.append(str(folder / stem) if written.suffix.startswith("/") else str(path))

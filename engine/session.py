@@ -1,18 +1,24 @@
 """The Python way in: load a graph, run it, take its outputs."""
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from .check import CheckedGraph, check
+from .check import check
+from .checked import CheckedGraph
 from .diagnostics import Diagnostic
-from .execute import Event, Run, execute, explained
 from .graph import Graph, Param, read_graph
 from .library import find_graph
 from .problems import Problems
 from .registry import Registry, load_registry
+
+if TYPE_CHECKING:
+    from .execute import Event, Run
+    from .store import Store
 
 
 class NodeFailed(Exception):
@@ -30,6 +36,8 @@ class LoadedGraph:
     graph: Graph
     registry: Registry
     problems: tuple[Diagnostic, ...] = ()
+    store: Store | None = None
+    """Where results are kept; the user's own store where it is None."""
 
     @property
     def params(self) -> Mapping[str, Param]:
@@ -53,26 +61,42 @@ class LoadedGraph:
     ) -> Run:
         """Run the graph and give what came of it; `outputs` has the values by name.
 
-        Raises GraphWrong, before anything runs, where the graph or a param is wrong, and NodeFailed where a node fails.
+        What the store has is not computed again. Raises GraphWrong, before anything runs, where the graph or a param is wrong, and NodeFailed where a node fails.
         """
-        run = execute(self.check(**params), emit=on_event, cancelled=cancelled)
+        # Here, because checking a graph has to be quick.
+        from .execute import execute
+        from .failures import explained
+        from .store import default_folder, open_store
+
+        checked = self.check(**params)
+        store = self.store or open_store(default_folder())
+        run = execute(checked, store=store, emit=on_event, cancelled=cancelled)
         for name, failure in run.failures.items():
             raise NodeFailed(name, explained(failure)) from failure
         return run
 
 
-def load(graph: str | Path, nodes: Iterable[str | Path] = (), registry: Registry | None = None) -> LoadedGraph:
+def load(
+    graph: str | Path,
+    nodes: Iterable[str | Path] = (),
+    registry: Registry | None = None,
+    store: Store | None = None,
+) -> LoadedGraph:
     """Load a graph by the path of its file or the name under which it ships.
 
-    `nodes` are files and folders with more node types. Raises NoSuchGraph, PluginError, OSError, and GraphWrong where
+    `nodes` are files and folders with more node types. `store` keeps results, by default the user's own store does;
+    `open_store(None)` keeps them in memory only. Raises NoSuchGraph, PluginError, OSError, and GraphWrong where
     the file is no YAML.
     """
     name, path = find_graph(graph)
-    return load_text(path.read_bytes(), name, str(path), path.parent, registry or load_registry(map(Path, nodes)))
+    registry = registry or load_registry(map(Path, nodes))
+    return load_text(path.read_bytes(), name, str(path), path.parent, registry, store)
 
 
-def load_text(text: str | bytes, name: str, file: str, folder: Path, registry: Registry) -> LoadedGraph:
+def load_text(
+    text: str | bytes, name: str, file: str, folder: Path, registry: Registry, store: Store | None = None
+) -> LoadedGraph:
     """Load a graph from its text; `file` is what messages call it, paths in it are relative to `folder`."""
     problems = Problems()
     graph = read_graph(text, file, name, folder, problems)
-    return LoadedGraph(graph, registry, tuple(problems.found))
+    return LoadedGraph(graph, registry, tuple(problems.found), store)

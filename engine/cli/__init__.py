@@ -31,6 +31,7 @@ examples:
   latentgraph run txt2img --set prompt="a dog face with glasses" --set seed=7
   latentgraph run my-graph.yaml --output pictures
   latentgraph check my-graph.yaml
+  latentgraph plan my-graph.yaml --set steps=25
   latentgraph nodes KSampler
 
 `latentgraph COMMAND --help` tells more about a command.
@@ -69,9 +70,12 @@ class OwnCommand:
 OWN = (
     OwnCommand("run", "run a graph, or make a picture again that latentgraph drew"),
     OwnCommand("check", "say everything that is wrong with graphs, without running them"),
+    OwnCommand("plan", "say what a run would compute, what it would reuse, and why"),
+    OwnCommand("draw", "draw a graph as an SVG or PNG picture"),
     OwnCommand("nodes", "list the node types, or show one with its inputs and outputs"),
     OwnCommand("graphs", "list the graphs that ship"),
     OwnCommand("schema", "print the JSON Schema of graph files, for editors"),
+    OwnCommand("store", "look into the store of results, check it, make room in it"),
 )
 
 

@@ -75,6 +75,14 @@ def add_set_option(parser: Parser) -> None:
     )
 
 
+def add_store_options(parser: Parser, *, without: bool = True) -> None:
+    parser.add_argument(
+        "--store", type=Path, metavar="DIR", help="where results are kept (LATENTGRAPH_STORE, or the user's cache folder)"
+    )
+    if without:
+        parser.add_argument("--no-store", action="store_true", help="neither reuse results nor keep them")
+
+
 def assignments(given: Sequence[str]) -> dict[str, str]:
     """What `--set` options say, by name; the last of several with one name counts. Raises CommandWrong."""
     found = {}

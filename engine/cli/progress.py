@@ -9,6 +9,7 @@ from ..execute import Event
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+_NAMED = 12  # reused nodes in a line
 _EVERY, _AT_LEAST_EVERY, _SHARE = 10.0, 60.0, 0.1
 """Plain progress lines: never closer than so many seconds; then after so many more, or after a share of the steps."""
 
@@ -21,6 +22,19 @@ class Progress(Protocol):
     def say(self, message: str) -> None: ...
 
     def close(self) -> None: ...
+
+
+class Reused:
+    """Collects the names of reused nodes, which are many and finish at once, to be said in one line."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def said(self) -> str | None:
+        """`reused: model, wanted, unwanted`; None where there is nothing to say."""
+        names, self.names = self.names, []
+        more = f", … {len(names)} in all" if len(names) > _NAMED else ""
+        return f"reused: {', '.join(names[:_NAMED])}{more}" if names else None
 
 
 class Silent:
@@ -44,9 +58,19 @@ class Lines(Silent):
         super().__init__(stream)
         self.clock = clock
         self.said: dict[str, tuple[float, float]] = {}
+        self.reused = Reused()
 
     def take(self, event: Event) -> None:
+        if event.get("status") == "reused":
+            self.reused.names.append(event["node"])
+            return
+        self._say_reused()
         match event["event"]:
+            case "run_started":
+                for name, value in event.get("random", {}).items():
+                    self.say(f"{name}: {value} (random)")
+            case "log":
+                self.say(f"{event['node']}: {event['message']}")
             case "node_started":
                 self.said[event["node"]] = (self.clock(), 0.0)
                 self.say(f"{event['node']}: started ({event['type']})")
@@ -54,6 +78,13 @@ class Lines(Silent):
                 self._progress(event["node"], event["step"], event["steps"], event.get("message", ""))
             case "node_finished":
                 self.say(f"{event['node']}: {finished(event)}")
+
+    def close(self) -> None:
+        self._say_reused()
+
+    def _say_reused(self) -> None:
+        if line := self.reused.said():
+            self.say(line)
 
     def _progress(self, node: str, step: int, steps: int, message: str) -> None:
         now, share = self.clock(), step / max(steps, 1)
@@ -86,10 +117,20 @@ class Live:
             refresh_per_second=5,
         )
         self.tasks: dict[str, TaskID] = {}
+        self.reused = Reused()
         self.bars.start()
 
     def take(self, event: Event) -> None:
+        if event.get("status") == "reused":
+            self.reused.names.append(event["node"])
+            return
+        self._say_reused()
         match event["event"]:
+            case "run_started":
+                for name, value in event.get("random", {}).items():
+                    self.say(f"  {name}: {value} (random)")
+            case "log":
+                self.say(f"  {event['node']}: {event['message']}")
             case "node_started":
                 fields: dict[str, Any] = {"node": event["node"], "message": ""}
                 self.tasks[event["node"]] = self.bars.add_task("", total=None, **fields)
@@ -101,20 +142,26 @@ class Live:
             case "node_finished":
                 if event["node"] in self.tasks:
                     self.bars.remove_task(self.tasks.pop(event["node"]))
-                mark = {"computed": "✓", "reused": "✓", "failed": "✗"}.get(event["status"], "-")
+                mark = {"computed": "✓", "failed": "✗"}.get(event["status"], "-")
                 self.say(f"{mark} {event['node']}  {finished(event)}")
 
     def say(self, message: str) -> None:
         self.bars.console.print(message, markup=False, highlight=False)
 
+    def _say_reused(self) -> None:
+        if line := self.reused.said():
+            self.say(f"✓ {line}")
+
     def close(self) -> None:
+        self._say_reused()
         self.bars.stop()
 
 
 def finished(event: Event) -> str:
-    """What became of a node: `computed in 3.2 s`."""
-    seconds = event.get("seconds")
-    return f"{event['status']}{f' in {duration(seconds)}' if seconds is not None else ''}"
+    """What became of a node: `computed in 3.2 s`, `skipped: its `when` is false`."""
+    seconds, reason = event.get("seconds"), event.get("reason")
+    took = f" in {duration(seconds)}" if seconds is not None else ""
+    return f"{event['status']}{took}{f': {reason}' if reason else ''}"
 
 
 def duration(seconds: float) -> str:

@@ -1,19 +1,26 @@
 """Reads a graph, and what a user gives for its params, and checks both: every problem at once."""
 
 import json
-from collections.abc import Mapping
+import sys
+from argparse import Namespace
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..check import CheckedGraph, check
+from ..check import check
+from ..checked import CheckedGraph
 from ..diagnostics import Diagnostic, GraphWrong, Note, Place, nearest
 from ..graph import Graph, Param, outside_limits
+from ..library import find_graph
 from ..problems import Problems
-from ..registry import Registry
+from ..registry import Registry, load_registry
+from ..render import summary
 from ..session import load_text
 from ..source import read
 from ..values import UNUSABLE, Refused, admitted, converted, typed
+from .arguments import CommandWrong, assignments
+from .show import show
 
 
 @dataclass(frozen=True)
@@ -179,3 +186,28 @@ def _json(content: bytes, file: Path) -> dict[str, Any]:
 
 def _brief(text: str) -> str:
     return text if len(text) <= 40 else text[:39] + "…"
+
+
+def read_checked(args: Namespace) -> CheckedGraph | None:
+    """The graph that a command line names, with its params; None after showing what is wrong with it.
+
+    Takes `graph`, `nodes`, `set`, `params` and `target`. Raises NoSuchGraph, PluginError, CommandWrong and OSError.
+    """
+    name, file = find_graph(args.graph)
+    written = Written(file.read_bytes(), name, str(file), file.parent)
+    result = checked(written, load_registry(args.nodes), Given(assignments(args.set), args.params))
+    show(result.problems, result.texts, sys.stderr)
+    if result.graph is None:
+        print(summary(result.problems), file=sys.stderr)
+    else:
+        known_targets(args.target, result.graph)
+    return result.graph
+
+
+def known_targets(targets: Iterable[str], graph: CheckedGraph) -> None:
+    """Raises CommandWrong where the graph has no such node."""
+    for target in targets:
+        if target not in graph.nodes:
+            near = nearest(target, list(graph.nodes))
+            help = f"did you mean `{near}`?" if near else f"its nodes: {', '.join(graph.nodes)}"
+            raise CommandWrong(f"`--target {target}`: the graph has no node `{target}`", help)

@@ -1,5 +1,6 @@
 """`latentgraph run`: run a graph, write its outputs, say where they are."""
 
+import hashlib
 import os
 import signal
 import sys
@@ -12,20 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..check import CheckedGraph
-from ..diagnostics import nearest, printable
-from ..execute import Event, Run, execute, explained
+from ..checked import CheckedGraph
+from ..diagnostics import printable
+from ..execute import Event, Run, execute
+from ..failures import brief_input, explained, own_traceback
 from ..library import find_graph
 from ..outputs import about, write_output
 from ..picture import Making, is_picture
-from ..ports import PortType
 from ..registry import load_registry
 from ..render import summary, to_json
+from ..rendering import Rendered
 from . import DONE, FAILED, INTERRUPTED, WRONG, again
-from .arguments import CommandWrong, Parser, add_nodes_option, add_set_option, assignments
+from .arguments import CommandWrong, Parser, add_nodes_option, add_set_option, add_store_options, assignments
+from .places import place_of
+from .profile import Profile
 from .progress import Lines, Live, Progress, Silent, duration
-from .reading import Checked, Given, Written, checked
+from .reading import Checked, Given, Written, checked, known_targets
 from .show import json_line, show
+from .stores import opened
 
 EPILOG = """\
 examples:
@@ -51,8 +56,19 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--previews", action="store_true", help="write each node's newest preview to DIR/previews")
     parser.add_argument("--json", action="store_true", help="print one event a line instead of the outputs")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="how many nodes may run side by side")
+    parser.add_argument(
+        "--check", action="store_true", help="compute what could be reused, too, and say which node gives something else"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="look whether nodes change inputs or use global random generators"
+    )
+    parser.add_argument("--profile", action="store_true", help="print each node's time, memory and bytes stored")
+    parser.add_argument(
+        "--durability", choices=("process", "power"), default="process", help="what a kept result survives (process)"
+    )
     parser.add_argument("--trust", action="store_true", help="run the graph of a picture without asking")
-    parser.add_argument("--debug", action="store_true", help="show where in the code a node failed")
+    parser.add_argument("--debug", action="store_true", help="show the whole traceback of a node that failed")
+    add_store_options(parser)
     add_nodes_option(parser)
 
 
@@ -79,7 +95,7 @@ def run(args: Namespace) -> int:
         return _refused(result, args.json)
     for warning in again.other_files(making, result.graph) if making else ():
         print(f"warning: {printable(warning)}", file=sys.stderr)
-    _known_targets(args.target, result.graph)
+    known_targets(args.target, result.graph)
     _writable(args.output)
     return _Session(args, result.graph, making).run()
 
@@ -91,14 +107,6 @@ def _refused(result: Checked, json: bool) -> int:
         print(json_line({"event": "run_finished", "status": "failed", **_lists(Run()), "outputs": {}}))
     print(f"{summary(result.problems)}, nothing was run", file=sys.stderr)
     return WRONG
-
-
-def _known_targets(targets: list[str], graph: CheckedGraph) -> None:
-    for target in targets:
-        if target not in graph.nodes:
-            near = nearest(target, list(graph.nodes))
-            help = f"did you mean `{near}`?" if near else f"its nodes: {', '.join(graph.nodes)}"
-            raise CommandWrong(f"`--target {target}`: the graph has no node `{target}`", help)
 
 
 def _writable(folder: Path) -> None:
@@ -118,6 +126,8 @@ class _Session:
         self.cancelled = threading.Event()
         self.progress: Progress = Silent(sys.stderr)
         self.failed_outputs: dict[str, str] = {}
+        self.profile = Profile()
+        self.store = opened(args, self._notice)
 
     def run(self) -> int:
         started = time.monotonic()
@@ -128,10 +138,14 @@ class _Session:
             with self._cancelled_by_signals():
                 run = execute(
                     self.graph,
+                    store=self.store,
                     targets=self.args.target or None,
                     emit=self._take,
                     cancelled=self.cancelled,
                     jobs=self.args.jobs,
+                    files=True,
+                    again=self.args.check,
+                    strict=self.args.strict,
                 )
         finally:
             self.progress.close()
@@ -141,7 +155,8 @@ class _Session:
         self._emit({"event": "run_finished", "status": run.status, **_lists(run), "outputs": outputs})
         self._say_failures(run)
         if run.status == "done" and self.making is not None:
-            for warning in again.other_models(self.making, run.sources):
+            used = {name: digest for sources in run.sources.values() for name, digest in sources.items()}
+            for warning in again.other_models(self.making, used):
                 print(f"warning: {printable(warning)}", file=sys.stderr)
         self._say_end(run, time.monotonic() - started)
         self._print(run, outputs)
@@ -171,10 +186,18 @@ class _Session:
     def _take(self, event: Event) -> None:
         if event["event"] == "preview":
             if self.args.previews:
-                self._preview(event["node"], event["image"])
+                self._preview(event["node"].replace("/", "-"), event["image"])
             return
         self.progress.take(event)
+        self.profile.take(event)
         self._emit(event)
+
+    def _notice(self, message: str) -> None:
+        """What the store has to say: it goes on without what is damaged, full or not to be written."""
+        if self.args.json:
+            self._emit({"event": "log", "message": message})
+        else:
+            self.progress.say(f"warning: {printable(message)}")
 
     def _emit(self, event: Event) -> None:
         if self.args.json:
@@ -190,36 +213,52 @@ class _Session:
 
     def _write(self, run: Run) -> dict[str, Any]:
         """Write the outputs that there are, those beside a failed node too."""
-        made = {} if self.args.no_metadata else about(self.graph, run)
         outputs: dict[str, Any] = {}
-        for name, value in run.outputs.items():
+        self.failed_outputs |= {name: explained(failure) for name, failure in run.failed_outputs.items()}
+        for name, value in run.files.items():
+            made = {} if self.args.no_metadata else about(self.graph, run.sources[name])
             try:
                 written = write_output(name, value, self.args.output, self.graph.graph.name, made)
             except Exception as error:  # a port type's writer is a plugin's code, too
                 self.failed_outputs[name] = explained(error)
                 continue
             outputs[name] = written
+            self._note_origin(run, name, value, written)
             self._emit({"event": "output", "name": name, "value": written})
         return outputs
+
+    def _note_origin(self, run: Run, name: str, value: Any, written: Any) -> None:
+        """Lets `store why` tell where a file comes from, whatever it is called later."""
+        key = run.keys.get(run.origins[name])
+        for path in _paths(value, written):
+            if key is not None and path.is_file():
+                self.store.note_output(hashlib.sha256(path.read_bytes()).hexdigest(), key, name, run.id)
 
     def _print(self, run: Run, outputs: dict[str, Any]) -> None:
         """The outputs, at the very end: what a script or a person wants is in the last lines."""
         if not self.args.json:
             for name, written in outputs.items():
-                print("\n".join(f"{name}: {line}" for line in _lines(run.outputs[name], written)), flush=True)
+                print("\n".join(f"{name}: {line}" for line in _lines(run.files[name], written)), flush=True)
 
     def _say_failures(self, run: Run) -> None:
         for node, failure in run.failures.items():
-            place = self.graph.graph.nodes[node].name.place
+            place = place_of(self.graph, node)
             print(printable(f"{place}: the node `{node}` failed: {explained(failure)}"), file=sys.stderr)
+            inputs = ", ".join(f"{name}: {brief_input(value)}" for name, value in run.inputs.get(node, {}).items())
+            if inputs:
+                print(printable(f"  its inputs: {inputs}"), file=sys.stderr)
             if self.args.debug:
                 traceback.print_exception(failure, file=sys.stderr)
+            elif not isinstance(failure, (ValueError, OSError, MemoryError)):
+                print("\n".join(own_traceback(failure)), file=sys.stderr)
         for name, message in self.failed_outputs.items():
             print(printable(f"the output `{name}` was not written: {message}"), file=sys.stderr)
 
     def _say_end(self, run: Run, seconds: float) -> None:
         if self.args.json:
             return
+        if self.args.profile:
+            print("\n".join(self.profile.table()), file=sys.stderr)
         counts = [f"{len(names)} {status}" for status, names in _lists(run).items() if names]
         print(f"{run.status} in {duration(seconds)}: {', '.join(counts) or 'nothing to run'}", file=sys.stderr)
 
@@ -230,12 +269,21 @@ def _lists(run: Run) -> dict[str, list[str]]:
 
 def _lines(value: Any, written: Any) -> Iterator[str]:
     """An output on lines of its own: a path a line, or the value where it is no file."""
-    if isinstance(value, tuple) and any(isinstance(item, (PortType, tuple)) for item in value):
+    if isinstance(value, tuple) and any(isinstance(item, (Rendered, tuple)) for item in value):
         for item, path in zip(value, written, strict=True):
             yield from _lines(item, path)
-    elif isinstance(value, PortType):
+    elif isinstance(value, Rendered):
         yield from [written] if isinstance(written, str) else written
     elif isinstance(value, str) and value.isprintable():
         yield value
     else:
         yield json_line(written)
+
+
+def _paths(value: Any, written: Any) -> Iterator[Path]:
+    """The files of an output."""
+    if isinstance(value, tuple):
+        for item, path in zip(value, written, strict=True):
+            yield from _paths(item, path)
+    elif isinstance(value, Rendered):
+        yield from map(Path, [written] if isinstance(written, str) else written)

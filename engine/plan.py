@@ -1,0 +1,166 @@
+"""The plan: what a run would do with each node, and why, without running anything.
+
+It follows the same flow as `execute` and asks the same function, `decide`. What a node that would run gives is not
+known, so what depends on it is not decided: it runs unless that gives what it gave before.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .checked import CheckedGraph
+from .decide import Decision, decide
+from .execute import graph_id
+from .flow import ABSENT, FAILED, UNKNOWN, Flow, Gather, Mark, Step
+from .keys import Keys
+from .live import Live
+from .reasons import difference
+from .records import Ref, refs_in
+from .rendering import renderable
+from .store import Store
+
+Action = Literal["run", "reuse", "skip", "depends"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What would become of one node, by its address. `seconds` is about what it will take, where that can be told."""
+
+    node: str
+    type: str
+    action: Action
+    why: str = ""
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What would become of the nodes that the outputs need, in the order of the file."""
+
+    nodes: tuple[Planned, ...]
+
+    def named(self, action: Action) -> list[str]:
+        return [planned.node for planned in self.nodes if planned.action == action]
+
+    @property
+    def seconds(self) -> float | None:
+        """About what the run takes if everything undecided runs; None where nothing is known of some node."""
+        each = [planned.seconds for planned in self.nodes if planned.action in ("run", "depends")]
+        known = [seconds for seconds in each if seconds is not None]
+        return sum(known) if len(known) == len(each) else None
+
+
+def plan(checked: CheckedGraph, store: Store, targets: list[str] | None = None) -> Plan:
+    """What running this graph with this store would do; nodes given by `targets` instead of what the outputs need."""
+    return _Planning(checked, store).plan(targets)
+
+
+class _Planning:
+    def __init__(self, checked: CheckedGraph, store: Store) -> None:
+        self.checked, self.store = checked, store
+        self.live = Live(store)
+        self.keys = Keys(store, self.live.get)
+        self.flow = Flow(checked, constant=self.live.by_reference)
+        self.latest = store.latest(graph_id(checked))
+        self.decided: dict[Step, Decision] = {}
+        self.again: set[Step] = set()
+        """Steps whose result is known, but whose values are gone, and needed."""
+
+    def plan(self, targets: list[str] | None) -> Plan:
+        outputs = {} if targets else dict(self.checked.outputs)
+        for name in targets or ():
+            self.flow.want_node(name)
+        for link in outputs.values():
+            self.flow.want(link)
+        while (step := self.flow.next()) is not None:
+            decision = self.decided[step] = decide(step, self.keys, self.store)
+            self.flow.settle(step, UNKNOWN if decision.record is None else decision.record.outputs)
+        self._find_gone(self.flow.value(link) for link in outputs.values())
+        planned = {step: self._planned(step) for step in self.flow.known}
+        for step in [step for step in planned if step.outputs is UNKNOWN and step not in self.decided]:
+            self._look_behind(step, planned)
+        return Plan(tuple(planned[step] for step in sorted(planned)))
+
+    # values that are gone
+
+    def _find_gone(self, outputs: Iterable[Any]) -> None:
+        """Find the steps that have to run again because something needs the bytes of what they gave."""
+        makers = {
+            ref.digest: step
+            for step, decision in self.decided.items()
+            if decision.record is not None
+            for ref in decision.record.refs()
+        }
+        needed = [
+            ref
+            for value in outputs
+            for ref in ([] if type(value) is Mark else refs_in(value))
+            if not renderable(ref, self.store)
+        ]
+        for step, decision in self.decided.items():
+            if decision.record is None:
+                needed += _refs(step)
+        while needed:
+            ref = needed.pop()
+            maker = makers.get(ref.digest)
+            if maker is not None and maker not in self.again and not self.live.has(ref):
+                self.again.add(maker)
+                needed += _refs(maker)
+
+    # words
+
+    def _planned(self, step: Step) -> Planned:
+        decision = self.decided.get(step)
+        if step in self.again:
+            return self._said(step, "run", "its value is no longer in the store")
+        if decision is not None:
+            return self._said(step, "reuse") if decision.record else self._said(step, "run", self._why(step, decision))
+        if step.outputs in (ABSENT, FAILED):
+            return self._said(step, "skip", step.reason)
+        if step.outputs is not UNKNOWN:
+            return self._said(step, "reuse")  # a Switch hands on what it is given
+        kind = step.node.type
+        if step.certain and not isinstance(kind, CheckedGraph) and not self._ever(step):
+            return self._said(step, "run", "no result yet")
+        on = step.reason.removeprefix("on ")
+        why = f"it runs unless {on} gives what it gave before" if step.certain else f"its `when` depends on {on}"
+        return self._said(step, "depends", why)
+
+    def _ever(self, step: Step) -> bool:
+        """Whether any result of such a node is known, so that it could be reused."""
+        node_type = step.node.type
+        assert not isinstance(node_type, CheckedGraph)
+        return _is_switch(step) or self.store.known_partial(self.keys.kind(node_type).partial)
+
+    def _look_behind(self, step: Step, planned: dict[Step, Planned]) -> None:
+        """Add what an undecided step might ask for."""
+        left = self.flow.behind(step)
+        while left:
+            found = left.pop()
+            if found not in planned and not isinstance(found, Gather):
+                planned[found] = self._said(found, "depends", f"only if {step.address} needs it")
+                left += self.flow.behind(found)
+
+    def _why(self, step: Step, decision: Decision) -> str:
+        if decision.key is None:
+            return decision.why
+        before = self.store.lookup(self.latest.get(step.address, ""))
+        return "no result yet" if before is None else difference(before, decision.key)
+
+    def _said(self, step: Step, action: Action, why: str = "") -> Planned:
+        name = step.node.type.graph.name if isinstance(step.node.type, CheckedGraph) else step.node.type.__name__
+        seconds = None
+        if action in ("run", "depends") and not _is_switch(step):
+            before = self.store.lookup(self.latest.get(step.address, ""))
+            seconds = before.seconds if before is not None else self.store.seconds_of(name)
+        return Planned(step.address, name, action, why, 0.0 if _is_switch(step) else seconds)
+
+
+def _is_switch(step: Step) -> bool:
+    from .switch import Switch
+
+    return step.node.type is Switch
+
+
+def _refs(step: Step) -> list[Ref]:
+    return [ref for value in step.inputs.values() for ref in refs_in(value)]
