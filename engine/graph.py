@@ -3,48 +3,25 @@
 Reading finds what is wrong with the form of the file; whether types, names and links are right is for `check`.
 """
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from .diagnostics import Note, Place, nearest
-from .ports import File, Folder
+from .diagnostics import Note, Place
+from .params import MISSING, Param, known_keys, outside_limits, read_param
 from .problems import Problems
 from .source import Mapping as Entries
-from .source import Scalar, Tree, plain, read
-from .types import element, fits, param_type, type_name
-from .values import UNUSABLE, converted
+from .source import Scalar, Tree, read
+
+__all__ = ["FORMAT", "MISSING", "Graph", "Param", "WrittenNode", "outside_limits", "read_graph"]
 
 FORMAT = 1
 NAME = re.compile(r"[A-Za-z_]\w*")
-PARAM_KEYS = ("type", "default", "min", "max", "choices", "description")
-NODE_KEYS = ("type", "inputs", "description")
+NODE_KEYS = ("type", "inputs", "when", "foreach", "timeout", "retry", "description")
+RETRIES = 100
 GRAPH_KEYS = ("latentgraph", "description", "params", "nodes", "outputs")
-
-MISSING: Any = type("Missing", (), {"__repr__": lambda self: "MISSING"})()
-
-
-@dataclass(frozen=True)
-class Param:
-    """A graph's own input: its type, default and limits.
-
-    Without a default it has to be given; a default that was refused is UNUSABLE.
-    """
-
-    name: str
-    annotation: Any
-    place: Place
-    default: Any = MISSING
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[Any, ...] = ()
-    description: str = ""
-
-    @property
-    def type_name(self) -> str:
-        return type_name(self.annotation)
 
 
 @dataclass(frozen=True)
@@ -57,6 +34,12 @@ class WrittenNode:
     place: Place
     complete: bool = True
     """Whether all that was written for the inputs could be read: if not, none of them is missed."""
+    when: Tree | None = None
+    foreach: Entries | None = None
+    zipped: bool = False
+    """Whether the lists of `foreach` are walked side by side."""
+    timeout: float | None = None
+    retry: int = 0
 
     def entries(self) -> Iterable[tuple[Scalar, Tree]]:
         return self.inputs.entries if self.inputs else ()
@@ -85,11 +68,11 @@ def read_graph(text: str | bytes, file: str, name: str, folder: Path, problems: 
     """
     tree = read(text, file)
     _version(tree, problems)
-    misspelt = _known_keys(tree, GRAPH_KEYS, "a graph", "", problems)
+    misspelt = known_keys(tree, GRAPH_KEYS, "a graph", "", problems)
     params = {
         key.text: param
         for key, value in _section(tree, "params", problems)
-        if _named(key, "param", problems) and (param := _param(key, value, folder, problems)) is not None
+        if _named(key, "param", problems) and (param := read_param(key, value, folder, problems)) is not None
     }
     nodes = {
         key.text: node
@@ -146,22 +129,6 @@ def _version(tree: Entries, problems: Problems) -> None:
         problems.raise_errors()
 
 
-def _known_keys(tree: Entries, known: tuple[str, ...], what: str, path: str, problems: Problems) -> set[str | None]:
-    """Says which keys there should not be; gives those that were probably meant."""
-    meant = set()
-    for key, _ in tree.entries:
-        if key.text in known or (not path and key.text.startswith("x-")):
-            continue
-        near = nearest(key.text, known)
-        meant.add(near)
-        problems.error(
-            "unknown-key", key.place, f"{what} has no `{key.text}`",
-            help=f"did you mean `{near}`?" if near else f"the keys are {', '.join(known)}",
-            path=f"{path}.{key.text}".lstrip("."),
-        )  # fmt: skip
-    return meant
-
-
 def _section(tree: Entries, name: str, problems: Problems) -> Iterable[tuple[Scalar, Tree]]:
     section = tree.get(name)
     if section is None or (isinstance(section, Scalar) and section.value is None and name == "params"):
@@ -186,85 +153,6 @@ def _named(key: Scalar, what: str, problems: Problems) -> bool:
     return False
 
 
-def _param(key: Scalar, value: Tree, folder: Path, problems: Problems) -> Param | None:
-    path = f"params.{key.text}"
-    if not isinstance(value, Entries):
-        problems.error(
-            "wrong-type", value.place, f"the param `{key.text}` does not say its type",
-            help=f"write {key.text}: {{type: str, default: …}}", path=path,
-        )  # fmt: skip
-        return None
-    misspelt = _known_keys(value, PARAM_KEYS, f"the param `{key.text}`", path, problems)
-    written = value.get("type")
-    if written is None and "type" in misspelt:
-        return None
-    if written is None:
-        problems.error(
-            "missing-key", key.place, f"the param `{key.text}` has no type",
-            help="the types are int, float, str, bool, File, Folder, and lists of them such as [float]", path=path,
-        )  # fmt: skip
-        return None
-    annotation = param_type(plain(written), {"File": File, "Folder": Folder})
-    if annotation is None:
-        name = written.text if isinstance(written, Scalar) else "this"
-        near = nearest(name, ("int", "float", "str", "bool", "File", "Folder"))
-        problems.error(
-            "unknown-type", written.place, f"`{name}` is no type that a param can have",
-            help=f"did you mean `{near}`?" if near else "the types are int, float, str, bool, File, Folder and lists",
-            path=f"{path}.type",
-        )  # fmt: skip
-        return None
-    options: dict[str, Any] = {}
-    default = value.get("default")
-    if default is not None:
-        if isinstance(default, Scalar) and default.value is None and not default.quoted:
-            annotation, options["default"] = annotation | None, None
-        else:
-            options["default"] = converted(default, annotation, problems, f"{path}.default", folder)
-    for limit, name in (("minimum", "min"), ("maximum", "max")):
-        tree = value.get(name)
-        if tree is None:
-            continue
-        if not (isinstance(tree, Scalar) and type(tree.value) in (int, float)):
-            problems.error("wrong-type", tree.place, f"`{name}` is not a number", path=f"{path}.{name}")
-        elif not fits(element(annotation) or annotation, float | None):
-            message = f"`{name}` is for numbers, `{key.text}` is a {type_name(annotation)}"
-            problems.error("wrong-type", tree.place, message, path=f"{path}.{name}")
-        else:
-            options[limit] = tree.value
-    if (allowed := value.get("choices")) is not None:
-        several = tuple[element(annotation) or annotation, ...]  # type: ignore[valid-type, misc]
-        found = converted(allowed, several, problems, f"{path}.choices", folder)
-        options["choices"] = () if found is UNUSABLE else found
-    if isinstance(description := value.get("description"), Scalar):
-        options["description"] = description.text
-    param = Param(key.text, annotation, key.place, **options)
-    if default is not None and options["default"] not in (None, UNUSABLE):
-        refusal = outside_limits(param, options["default"])
-        if refusal:
-            problems.error(refusal[0], default.place, f"the default of `{key.text}` {refusal[1]}", path=path)
-    return param
-
-
-def outside_limits(param: Param, value: Any) -> tuple[str, str] | None:
-    """Which of its limits a param's value breaks: the code and the message; None where it is within all."""
-    if element(param.annotation) is not None and isinstance(value, tuple):
-        return next(filter(None, (outside_limits_of(param, item) for item in value)), None)
-    return outside_limits_of(param, value)
-
-
-def outside_limits_of(param: Param, value: Any) -> tuple[str, str] | None:
-    if param.minimum is not None and value < param.minimum:
-        return "out-of-range", f"is {value}, the least is {param.minimum}"
-    if param.maximum is not None and value > param.maximum:
-        return "out-of-range", f"is {value}, the most is {param.maximum}"
-    if param.choices and value not in param.choices:
-        near = nearest(str(value), [str(choice) for choice in param.choices])
-        choices = f"`{near}` is one" if near else "they are " + ", ".join(str(choice) for choice in param.choices)
-        return "not-a-choice", f"is `{value}`, which is none of its choices; {choices}"
-    return None
-
-
 def _node(key: Scalar, value: Tree, problems: Problems) -> WrittenNode | None:
     path = f"nodes.{key.text}"
     if not isinstance(value, Entries):
@@ -273,7 +161,7 @@ def _node(key: Scalar, value: Tree, problems: Problems) -> WrittenNode | None:
             help=f"write {key.text}: {{type: …, inputs: {{…}}}}", path=path,
         )  # fmt: skip
         return None
-    misspelt = _known_keys(value, NODE_KEYS, f"the node `{key.text}`", path, problems)
+    misspelt = known_keys(value, NODE_KEYS, f"the node `{key.text}`", path, problems)
     written = value.get("type")
     if written is None and "type" in misspelt:
         return None
@@ -294,4 +182,58 @@ def _node(key: Scalar, value: Tree, problems: Problems) -> WrittenNode | None:
             notes=[Note("the node is here", key.place)],
         )  # fmt: skip
         inputs = None
-    return WrittenNode(key, written, inputs, value.place, complete="inputs" not in misspelt)
+    foreach, zipped = _foreach(value.get("foreach"), problems, f"{path}.foreach")
+    lost = bool(misspelt & {"inputs", "foreach"}) or (foreach is None and value.get("foreach") is not None)
+    timeout, retry = _timeout(value.get("timeout"), problems, path), _retry(value.get("retry"), problems, path)
+    return WrittenNode(key, written, inputs, value.place, not lost, value.get("when"), foreach, zipped, timeout, retry)
+
+
+def _foreach(written: Tree | None, problems: Problems, path: str) -> tuple[Entries | None, bool]:
+    """The inputs that take elements with their lists, and whether they are zipped.
+
+    `zip` with names below it stands for that; with a list it is an input that is called so.
+    """
+    if written is None:
+        return None, False
+    if isinstance(written, Entries):
+        together = written.get("zip")
+        if not isinstance(together, Entries):
+            if written.entries:
+                return written, False
+        elif len(written.entries) > 1:
+            other = next(key for key, _ in written.entries if key.text != "zip")
+            problems.error(
+                "wrong-type", other.place, f"`{other.text}` stands beside `zip`, which walks all its lists together",
+                help="put it inside `zip`, or leave `zip` away for the product of all lists", path=path,
+            )  # fmt: skip
+            return None, False
+        elif together.entries:
+            return together, True
+    problems.error(
+        "wrong-type", written.place, "`foreach` does not say which inputs take the elements of which lists",
+        help="write foreach: {seed: [1, 2, 3]}, with an input's name", path=path,
+    )  # fmt: skip
+    return None, False
+
+
+def _timeout(written: Tree | None, problems: Problems, path: str) -> float | None:
+    if written is None:
+        return None
+    seconds = written.value if isinstance(written, Scalar) else None
+    if type(seconds) in (int, float) and 0 < seconds < math.inf:  # type: ignore[operator]
+        return float(seconds)  # type: ignore[arg-type]
+    code = "out-of-range" if type(seconds) in (int, float) else "wrong-type"
+    problems.error(code, written.place, "`timeout` is a number of seconds, above 0", path=f"{path}.timeout")
+    return None
+
+
+def _retry(written: Tree | None, problems: Problems, path: str) -> int:
+    if written is None:
+        return 0
+    times = written.value if isinstance(written, Scalar) else None
+    if type(times) is int and 0 <= times <= RETRIES:
+        return times
+    code = "out-of-range" if type(times) in (int, float) else "wrong-type"
+    message = f"`retry` is how often to try again after a failure, 0 to {RETRIES}"
+    problems.error(code, written.place, message, path=f"{path}.retry")
+    return 0

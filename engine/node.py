@@ -27,9 +27,17 @@ from .context import Context
 from .ports import PortType
 from .types import bare, choices, element, is_port_type, type_name
 
-__all__ = ["Field", "Input", "Node", "Output"]
+__all__ = ["Field", "Input", "Node", "Output", "Wrong"]
 
 REQUIRED: Any = PydanticUndefined
+
+
+class Wrong(ValueError):
+    """Raised by `Node.describe` for what cannot work because of one input."""
+
+    def __init__(self, input: str, message: str) -> None:
+        super().__init__(message)
+        self.input = input
 
 
 @dataclass(frozen=True)
@@ -122,6 +130,20 @@ class Node(BaseModel):
 
     def run(self, context: Context) -> Any:
         raise NotImplementedError
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What can be said before running about the outputs, by name: any light values, such as a size or a family.
+
+        `known` has the values of the inputs that are known, defaults among them, and for a linked one what the other
+        node said of its output; an input of which nothing is known is not in it. Files may be looked at, their headers
+        only. Raises ValueError, or Wrong with the name of an input, for what cannot work.
+        """
+        return {}
+
+    def fingerprint(self) -> Any:
+        """What else decides the result, besides code, inputs and the numeric environment; it enters the key."""
+        return None
 
     @classmethod
     @cache

@@ -1,50 +1,31 @@
 """What texts in a graph file stand for: links to other nodes, params, expressions; and what was probably meant."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .checked import LATER, Computed, Given, Linked
 from .diagnostics import Note, nearest
 from .expression import Expression, ExpressionError, Link, ParamReference, Template, Text, evaluate, parse_text, type_of
 from .graph import Graph, WrittenNode
-from .node import Node, Output
+from .node import Output
 from .ports import File, Folder, PortType
 from .problems import Problems
+from .shapes import Shape, Shapes
 from .source import Scalar
-from .types import PLAIN, choices, element, fits, type_name
-from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted
-
-
-@dataclass(frozen=True)
-class Linked:
-    """The value of an input that another node gives: one of its outputs, or an element of a list among them."""
-
-    node: str
-    output: str
-    index: tuple[int, ...] = ()
-
-
-def links_in(value: Any) -> Iterator[Linked]:
-    """The links in an input's value."""
-    if isinstance(value, Linked):
-        yield value
-    elif isinstance(value, tuple):
-        for item in value:
-            yield from links_in(item)
+from .types import PLAIN, choices, fits, part, type_name
+from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted, is_known
 
 
 class References:
     """Resolves the references of one graph. What is wrong with them goes to `problems`.
 
-    `types` are the node types of its nodes by name, None where there is none; `params` the values of its params,
-    UNUSABLE where one is not known. `used_params` are those that a reference named so far.
+    `params` are the values of its params: LATER where only the use of the graph says what it is, UNUSABLE where it is
+    not known, links where nodes read it from files. `used_params` are those that a reference named so far.
     """
 
-    def __init__(
-        self, graph: Graph, types: Mapping[str, type[Node] | None], params: Mapping[str, Any], problems: Problems
-    ) -> None:
-        self.graph, self.types, self.params, self.problems = graph, types, params, problems
+    def __init__(self, graph: Graph, shapes: Shapes, params: Mapping[str, Any], problems: Problems) -> None:
+        self.graph, self.shapes, self.params, self.problems = graph, shapes, params, problems
         self.used_params: set[str] = set()
 
     def resolve(self, scalar: Scalar, annotation: Any, path: str) -> Any:
@@ -86,24 +67,24 @@ class References:
                 help=self.nearest_node(link.node, annotation), path=path,
             )  # fmt: skip
             return UNUSABLE
-        node_type = self.types[link.node]
-        if node_type is None:
+        shape = self.shapes[link.node]
+        if shape is None:
             return UNUSABLE
-        outputs = node_type.outputs()
+        outputs = shape.outputs
         names, listed = list(link.path), ", ".join(f"`${link.node}.{name}`" for name in outputs)
         if names and _position(names[0]) is None:
             output = outputs.get(names[0])
             if output is None:
                 near = nearest(names[0], list(outputs))
                 self.problems.error(
-                    "unknown-output", scalar.place, f"{node_type.__name__} has no output `{names[0]}`",
+                    "unknown-output", scalar.place, f"{shape.name} has no output `{names[0]}`",
                     help=f"did you mean `${link.node}.{near}`?" if near else f"its outputs: {listed}",
-                    notes=[self._declared(source, node_type)], path=path,
+                    notes=[self._declared(source, shape)], path=path,
                 )  # fmt: skip
                 return UNUSABLE
             names = names[1:]
         else:
-            output = node_type.primary_output()
+            output = shape.primary
             if output is None:
                 fitting = [
                     f"`${link.node}.{o.name}`"
@@ -112,18 +93,18 @@ class References:
                 ]  # fmt: skip
                 self.problems.error(
                     "which-output", scalar.place, f"`{link.node}` has several outputs, the link does not say which",
-                    help=f"write one of {', '.join(fitting) or listed}", notes=[self._declared(source, node_type)],
+                    help=f"write one of {', '.join(fitting) or listed}", notes=[self._declared(source, shape)],
                     path=path,
                 )  # fmt: skip
                 return UNUSABLE
         given, index = output.annotation, []
         for name in names:
-            inner, position = element(given), _position(name)
+            inner, position = part(given), _position(name)
             if position is None or inner is None:
                 self.problems.error(
                     "unknown-output", scalar.place,
                     f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
-                    notes=[self._declared(source, node_type)], path=path,
+                    notes=[self._declared(source, shape)], path=path,
                 )  # fmt: skip
                 return UNUSABLE
             given = inner
@@ -132,7 +113,7 @@ class References:
             self.problems.error(
                 "wrong-port", scalar.place,
                 f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
-                help=self.givers(annotation, path.split(".")[1]), notes=[self._declared(source, node_type)], path=path,
+                help=self.givers(annotation, path.split(".")[1]), notes=[self._declared(source, shape)], path=path,
             )  # fmt: skip
             return UNUSABLE
         return Linked(link.node, output.name, tuple(index))
@@ -153,9 +134,9 @@ class References:
             )  # fmt: skip
             return UNUSABLE
         self.used_params.add(param.name)
-        given, value = param.annotation, self.params[param.name]
+        given, value, index = param.annotation, self.params[param.name], list[int]()
         for name in reference.path:
-            inner, position = element(given), _position(name)
+            inner, position = part(given), _position(name)
             if position is None or inner is None:
                 self.problems.error(
                     "unknown-param", scalar.place, f"`{name}` is no part of `{param.name}`, a {type_name(given)}",
@@ -163,12 +144,17 @@ class References:
                 )  # fmt: skip
                 return UNUSABLE
             given = inner
-            if value is not UNUSABLE and position >= len(value):
+            index.append(position)
+            if not isinstance(value, tuple):
+                continue
+            if position >= len(value):
                 self.problems.error(
                     "out-of-range", scalar.place, f"`{param.name}` has {len(value)} elements, counted from 0", path=path
                 )
                 return UNUSABLE
-            value = UNUSABLE if value is UNUSABLE else value[position]
+            value = value[position]
+        if value is LATER:
+            value = Given(param.name, tuple(index))
         if annotation is None:
             return value
         if not fits(given, annotation):
@@ -178,13 +164,12 @@ class References:
                 notes=[Note(f"`{param.name}` is declared here", param.place)], path=path,
             )  # fmt: skip
             return UNUSABLE
-        return UNUSABLE if value is UNUSABLE else admitted(value, annotation, Path())
+        return admitted(value, annotation, Path()) if is_known(value) else value
 
     def _expression(self, scalar: Scalar, parsed: Expression | Template, annotation: Any, path: str) -> Any:
-        names = {type_: name for name, type_ in PLAIN.items()}
-        known = {name: names[p.annotation] for name, p in self.graph.params.items() if p.annotation in names}
-        self.used_params.update(name for name in parsed.params() if name in self.graph.params)
-        given = PLAIN[type_of(parsed, known)]
+        used = parsed.params()
+        self.used_params.update(name for name in used if name in self.graph.params)
+        given = PLAIN[type_of(parsed, self.shapes.plain_params)]
         if annotation is not None and not fits(given, annotation):
             self.problems.error(
                 "wrong-type", scalar.place,
@@ -192,9 +177,12 @@ class References:
                 path=path,
             )  # fmt: skip
             return UNUSABLE
-        if annotation is None or any(self.params.get(name) is UNUSABLE for name in parsed.params()):
+        values = {name: self.params[name] for name in used}
+        if annotation is None or any(value is UNUSABLE for value in values.values()):
             return UNUSABLE
-        return admitted(evaluate(parsed, self.params), annotation, self.graph.folder)
+        if any(value is LATER for value in values.values()):
+            return Computed(parsed)
+        return admitted(evaluate(parsed, values), annotation, self.graph.folder)
 
     def nearest_node(self, name: str, annotation: Any) -> str | None:
         """Which node was probably meant, among those that give what is wanted."""
@@ -207,8 +195,8 @@ class References:
 
     def _giving(self, annotation: Any) -> Iterator[tuple[str, Output]]:
         """Nodes with their first output that fits."""
-        for name, node_type in self.types.items():
-            for output in node_type.outputs().values() if node_type else ():
+        for name, shape in self.shapes.items():
+            for output in shape.outputs.values() if shape else ():
                 if annotation is None or fits(output.annotation, annotation):
                     yield name, output
                     break
@@ -221,14 +209,14 @@ class References:
         return f"nodes that give a {type_name(annotation)}: {listed}" if found else None
 
     def link_text(self, node: str, output: Output) -> str:
-        node_type = self.types[node]
-        assert node_type is not None
-        return f"${node}" if node_type.primary_output() == output else f"${node}.{output.name}"
+        shape = self.shapes[node]
+        assert shape is not None
+        return f"${node}" if shape.primary == output else f"${node}.{output.name}"
 
     @staticmethod
-    def _declared(source: WrittenNode, node_type: type[Node]) -> Note:
-        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in node_type.outputs().values())
-        return Note(f"`{source.name.text}` is a {node_type.__name__} ({outputs})", source.name.place)
+    def _declared(source: WrittenNode, shape: Shape) -> Note:
+        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in shape.outputs.values())
+        return Note(f"`{source.name.text}` is a {shape.name} ({outputs})", source.name.place)
 
 
 def _position(name: str) -> int | None:

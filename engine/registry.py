@@ -13,6 +13,7 @@ from .diagnostics import nearest
 from .entries import entries
 from .node import Node
 from .problems import UserError
+from .switch import Switch
 
 GROUP = "latentgraph.nodes"
 
@@ -22,11 +23,12 @@ class PluginError(UserError):
 
 
 class Registry:
-    """Node types by name. Raises PluginError where two have one name."""
+    """Node types by name, `Switch` among them. Raises PluginError where two have one name."""
 
     def __init__(self, types: Iterable[type[Node]] = ()) -> None:
         self._types: dict[str, type[Node]] = {}
         self._aliases: dict[str, type[Node]] = {}
+        self.add(Switch)
         for node_type in types:
             self.add(node_type)
 

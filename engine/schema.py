@@ -155,6 +155,8 @@ def _schema(annotation: Any) -> dict[str, Any] | None:
 
     The alternatives of a union are put together by their JSON types, so that there is no choice between branches.
     """
+    if annotation is Any:
+        return {"type": ["array", "boolean", "null", "number", "string"]}
     types: list[str] = []
     values: list[Any] = []
     merged: dict[str, Any] = {}

@@ -1,11 +1,40 @@
 """The type of a port, as its annotation says it: what it is called, and what fits into it."""
 
 import types
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, reduce, wraps
+from operator import or_
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from .ports import PortType
+from .ports import File, PortType
 
 PLAIN: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
+
+DEEPEST = 8
+
+RANDOM = "random"
+"""Given for a param that is an int: it is drawn."""
+
+
+class Random:
+    """Stands beside `int` in the type of what a param can be given."""
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _once(function: F) -> F:
+    """Answer each question once: checking asks the same about the same few annotations for every link."""
+    remembered = cache(function)
+
+    @wraps(function)
+    def answer(*annotations: Any) -> Any:
+        try:
+            return remembered(*annotations)
+        except TypeError:  # what `Annotated` carries need not be hashable
+            return function(*annotations)
+
+    return answer  # type: ignore[return-value]
 
 
 def bare(annotation: Any) -> Any:
@@ -13,6 +42,7 @@ def bare(annotation: Any) -> Any:
     return bare(get_args(annotation)[0]) if get_origin(annotation) is Annotated else annotation
 
 
+@_once
 def choices(annotation: Any) -> tuple[Any, ...]:
     """The alternatives of a union (one for anything else), `None` last."""
     annotation = bare(annotation)
@@ -21,12 +51,31 @@ def choices(annotation: Any) -> tuple[Any, ...]:
     return (annotation,)
 
 
+@_once
 def element(annotation: Any) -> Any | None:
     """The element type of a list, written `list[T]` or `tuple[T, ...]`; None for anything else."""
     annotation, arguments = bare(annotation), get_args(bare(annotation))
     if get_origin(annotation) is list or (get_origin(annotation) is tuple and arguments[1:] == (...,)):
         return arguments[0]
     return None
+
+
+def part(annotation: Any) -> Any | None:
+    """The type of an element of what has this type: what may be of any type may be a list of anything."""
+    return Any if annotation is Any else element(annotation)
+
+
+def list_of(annotation: Any) -> Any:
+    """The type of lists of this; nobody has lists nested deeper than DEEPEST, so those are any type."""
+    return Any if _depth(annotation) >= DEEPEST else tuple[annotation, ...]
+
+
+def _depth(annotation: Any) -> int:
+    inner = element(annotation)
+    if inner is not None:
+        return 1 + _depth(inner)
+    alternatives = choices(annotation)
+    return max(map(_depth, alternatives)) if len(alternatives) > 1 else 0
 
 
 def is_port_type(annotation: Any) -> bool:
@@ -43,14 +92,17 @@ def is_port_type(annotation: Any) -> bool:
     return isinstance(annotation, type) and (annotation in PLAIN.values() or issubclass(annotation, PortType))
 
 
+@_once
 def type_name(annotation: Any) -> str:
     """What messages and documentation call it: `Latent`, `float | None`, `[float]`, `Guidance | Conditioning`."""
     annotation = bare(annotation)
     alternatives = choices(annotation)
     if len(alternatives) > 1:
-        return " | ".join(type_name(a) for a in alternatives)
+        return " | ".join(type_name(a) for a in alternatives if a is not Random)
     if annotation is type(None):
         return "none"
+    if annotation is Any:
+        return "any type"
     inner = element(annotation)
     if inner is not None:
         return f"[{type_name(inner)}]"
@@ -59,12 +111,16 @@ def type_name(annotation: Any) -> str:
     return str(annotation.__name__)
 
 
+@_once
 def fits(given: Any, wanted: Any) -> bool:
     """Whether every value of type `given` may flow into a port of type `wanted`.
 
     An int fits a float, anything fits an optional or a union that has it, a list fits a list whose elements fit. Text
-    fits a choice here; whether it is one of the choices is checked when the value is known.
+    fits a choice here; whether it is one of the choices is checked when the value is known. What is of any type fits
+    everything, and takes everything.
     """
+    if given is Any or wanted is Any:
+        return True
     sources, targets = choices(given), choices(wanted)
     if len(sources) > 1:
         return all(fits(source, wanted) for source in sources)
@@ -86,7 +142,7 @@ def _plain(annotation: Any) -> Any:
     return type(get_args(annotation)[0]) if get_origin(annotation) is Literal else annotation
 
 
-def param_type(written: Any, port_types: dict[str, Any]) -> Any | None:
+def param_type(written: Any, port_types: Mapping[str, Any]) -> Any | None:
     """The type that a graph file's `type:` names, `float` or the list `[float]`; None where it names none.
 
     `port_types` are the classes that a param may have besides the plain types.
@@ -97,3 +153,33 @@ def param_type(written: Any, port_types: dict[str, Any]) -> Any | None:
         return None
     inner = param_type(written[0], port_types)
     return None if inner is None else tuple[inner, ...]  # type: ignore[valid-type]
+
+
+def union(annotations: Iterable[Any]) -> Any:
+    """The type of what has one of these types."""
+    several = tuple(dict.fromkeys(annotations))
+    return Any if Any in several or not several else reduce(or_, several)
+
+
+@_once
+def taken(annotation: Any) -> Any:
+    """The type of what can be given from outside for a param of this type: more than what flows over links.
+
+    For an int `random`, and for a port type that has a reader the file that it reads.
+    """
+    readable = _readable(annotation)
+    return union([readable, Random]) if int in choices(annotation) else readable
+
+
+def _readable(annotation: Any) -> Any:
+    alternatives, inner = choices(annotation), element(annotation)
+    if len(alternatives) > 1:
+        return union(map(_readable, alternatives))
+    if inner is not None:
+        return tuple[_readable(inner), ...]  # type: ignore[misc]
+    return union([annotation, File]) if is_readable(annotation) else annotation
+
+
+def is_readable(annotation: Any) -> bool:
+    """Whether a node type is known that makes values of this type from a file."""
+    return isinstance(annotation, type) and issubclass(annotation, PortType) and annotation.reader is not None

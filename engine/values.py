@@ -8,11 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+from .checked import LATER, Computed, Given, Linked
 from .diagnostics import GraphWrong, nearest
 from .ports import File, Folder, PortType
 from .problems import Problems
 from .source import Mapping, Scalar, Sequence, Tree, read
-from .types import bare, choices, element, type_name
+from .types import RANDOM, Random, bare, choices, element, part, taken, type_name
 
 
 class Refused(Exception):
@@ -28,6 +29,16 @@ class Unusable:
 
 
 UNUSABLE = Unusable()
+
+
+def is_known(value: Any) -> bool:
+    """Whether an input's value is a value: no link, and nothing that only a run or the use of a graph can tell."""
+    if type(value) is tuple:
+        return all(map(is_known, value))
+    return type(value) not in _UNKNOWN
+
+
+_UNKNOWN = (Unusable, Linked, Given, Computed, type(LATER))
 
 PLAIN_TEXT: Any = type("PlainText", (), {"__repr__": lambda self: "PLAIN_TEXT"})()
 """What a `Reference` gives for text that refers to nothing."""
@@ -57,6 +68,8 @@ def admitted(value: Any, annotation: Any, folder: Path) -> Any:
 
 
 def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
+    if annotation is Any:
+        annotation = tuple[Any, ...] if isinstance(value, (list, tuple)) else type(value)
     inner = element(annotation)
     if inner is not None:
         if isinstance(value, (list, tuple)):
@@ -94,8 +107,17 @@ def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
             return value
         if isinstance(value, str) and annotation not in (File, Folder):
             raise Refused("text-as-value", f"a {type_name(annotation)} comes over a link, {_shown(value)}")
-    quote = f'quote it: "{value}"' if annotation is str and type(value) in (int, float) else None
-    raise _wrong_type(value, annotation, quote)
+    if annotation is Random and value == RANDOM:
+        return RANDOM
+    raise _wrong_type(value, annotation, _instead(value, annotation))
+
+
+def _instead(value: Any, annotation: Any) -> str | None:
+    if annotation is str and type(value) in (int, float):
+        return f'quote it: "{value}"'
+    if annotation is int and value == RANDOM:
+        return "only a param can be random: declare one, {type: int, default: random}, and write $params.NAME here"
+    return None
 
 
 def _on_disk(path: Path, written: str, annotation: type) -> File | Folder:
@@ -158,7 +180,7 @@ def converted(
                 help = tree.trap
             problems.error(refused.code, tree.place, f"{_subject(path)}: {refused.message}", help=help, path=path)
             return UNUSABLE
-    inner = next((found for a in choices(annotation) if (found := element(a)) is not None), None)
+    inner = next((found for a in choices(annotation) if (found := part(a)) is not None), None)
     if isinstance(tree, Sequence) and inner is not None:
         items = [
             converted(item, inner, problems, f"{path}.{index}", folder, reference)
@@ -178,10 +200,16 @@ def _subject(path: str) -> str:
 
 
 def typed(text: str, annotation: Any, folder: Path) -> Any:
-    """What a user typed on a command line, read by the type it is for. Raises Refused."""
+    """What a user typed on a command line for a param of this type. Raises Refused."""
+    return _typed(text, taken(annotation), folder)
+
+
+def _typed(text: str, annotation: Any, folder: Path) -> Any:
     alternatives = choices(annotation)
     if str in alternatives:
         return text
+    if Random in alternatives and text == RANDOM:
+        return RANDOM
     if type(None) in alternatives and text in ("", "null"):
         return None
     target = alternatives[0]
@@ -199,7 +227,7 @@ def typed(text: str, annotation: Any, folder: Path) -> Any:
         return value
     if element(target) is not None:
         inner = element(target)
-        return tuple(typed(part.strip(), inner, folder) for part in text.split(",")) if text else ()
+        return tuple(_typed(part.strip(), inner, folder) for part in text.split(",")) if text else ()
     if target is bool and text in ("true", "false"):
         return text == "true"
     if target in (int, float):
