@@ -5,7 +5,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from ..records import Record
@@ -16,6 +15,10 @@ Name = str | tuple[str, str]
 
 GRAIN = 60.0
 """Seconds by which the time of the last use may be behind, so that quick runs one after the other need not note it."""
+
+
+RECORD_BYTES = 4096
+"""About what a record takes besides its outputs."""
 
 
 class Held:
@@ -39,7 +42,8 @@ class Memory:
 
     def put(self, name: Name, item: Any, seconds: float, used: float) -> None:
         """Hold an item, in place of what had its name; others go where there would be too much."""
-        held = Held(item, bytes_of(item), seconds, used)
+        size = RECORD_BYTES + bytes_of(tuple(item.outputs.values())) if type(item) is Record else bytes_of(item)
+        held = Held(item, size, seconds, used)
         with self._lock:
             self._drop(name)
             if held.bytes > self.bound:
@@ -76,9 +80,12 @@ class Memory:
         with self._lock:
             self._evict(bytes)
 
-    def after_fork(self) -> None:
-        """Another thread of the parent may have held the lock: the child needs one of its own."""
-        self._lock = threading.Lock()
+    def before_fork(self) -> None:
+        """So that the child does not find it half changed."""
+        self._lock.acquire()
+
+    def after_fork(self, *, child: bool) -> None:
+        self._lock.release()
 
     def _drop(self, name: Name) -> None:
         held = self.held.pop(name, None)
@@ -121,9 +128,9 @@ def bytes_of(value: Any) -> int:
             total += 256
             open_values.extend(value.keys())
             open_values.extend(value.values())
-        elif is_dataclass(value):
+        elif hasattr(value, "__dataclass_fields__"):
             total += 256
-            open_values.extend(getattr(value, field.name) for field in fields(value))
+            open_values.extend(getattr(value, name) for name in value.__dataclass_fields__)
         else:
             total += 256 + int(getattr(value, "nbytes", 0))
     return total

@@ -1,0 +1,280 @@
+"""The disk tier: a folder with an index of results and values, and a file for each large value."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..records import Record, Ref, from_json, to_json
+from .contents import ROOM, Content, Contents, Damaged, checksum, clear_away
+from .index import Index, refuse_newer
+from .locks import Locks
+from .memory import GRAIN
+
+if TYPE_CHECKING:
+    from ..ports import PortType
+
+RESULT_ROOM = 400
+"""Bytes that a row of a result takes besides its content, in the table and its indexes."""
+
+OUTPUT_ROOM = 300
+"""Bytes that a note about a written file takes."""
+
+STATE_SECONDS = 600.0
+"""What a saved state is taken to have cost: only nodes that run long save any."""
+
+
+class Disk:
+    """A store's folder. All methods raise sqlite3.Error and OSError where the disk is in trouble.
+
+    In it are index.sqlite and locks; values/ and states/, whose files are named by rows of the index; and writing/, for
+    files that are not ready yet, each named after its process.
+    """
+
+    def __init__(self, folder: Path, bound: int, *, power: bool, notice: Callable[[str], None]) -> None:
+        """Raises StoreError for a store of a newer release."""
+        self.folder = folder
+        self.bound = bound
+        self.notice = notice
+        file = folder / "index.sqlite"
+        refuse_newer(file)
+        self.writable = not folder.exists() or os.access(folder, os.W_OK)
+        if self.writable:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.locks = Locks(folder / "locks")
+            self.index = Index(file, self.locks, power=power, notice=notice)
+            (folder / "values").mkdir(exist_ok=True)
+            (folder / "writing").mkdir(exist_ok=True)
+        else:
+            self.locks = Locks(None)
+            self.index = Index(file, None, power=power, notice=notice)
+        self.contents = Contents(folder, self.index, self.locks, power=power, notice=notice)
+        self.written = 0
+        """Bytes that this process has added since it last settled the total of all."""
+        self.limit = bound
+        """Bytes in all from which on something is evicted."""
+        self.times: dict[str, tuple[float, int]] = {}
+        """Of node types, what this process knows to be in the index."""
+
+    # Results.
+
+    def result(self, key: str) -> Record | None:
+        """Raises Damaged."""
+        row = self.index.row("SELECT checksum, record, about FROM results WHERE key=?", key)
+        if row is None:
+            return None
+        check, content, about = row
+        if checksum(key, content + about) != check:
+            raise Damaged(f"result {key[:12]}")
+        outputs, sources, partial, made, seconds, run = from_json(content.decode())
+        return Record(key, outputs, sources, Later(about), partial, made, seconds, run)
+
+    def record(self, key: str) -> Record | None:
+        """The result of a key; None where there is none any more."""
+        try:
+            return self.result(key)
+        except Damaged as damaged:
+            self._say(damaged)
+            if self.writable:
+                self.remove(key)
+            return None
+
+    def keep(self, record: Record, values: Mapping[str, PortType]) -> int:
+        """The bytes written. Raises TypeError and ValueError where the record has parts that JSON cannot hold."""
+        now = time.time()
+        parts = (record.outputs, record.sources, record.partial, record.made, record.seconds, record.run)
+        content, about = to_json(parts).encode(), to_json(record.about).encode()
+        node_type = str(record.about.get("type", ""))
+        size = len(content) + len(about) + RESULT_ROOM
+        check = checksum(record.key, content + about)
+        row = (record.partial, node_type, record.seconds, size, now, check, content, about, record.key)
+        there: list[Ref] = []
+        new: list[Content] = []
+
+        def do(connection: sqlite3.Connection) -> int:
+            for one in new:
+                self.contents.insert(connection, one, record.seconds, now)
+            _touch(connection, (), there, now)
+            added = connection.execute(_INSERT, row).rowcount
+            if not added:
+                connection.execute(_UPDATE, row)
+            self._learn(connection, node_type, record.seconds)
+            written = added * size + sum(one.size + ROOM for one in new)
+            self.written += written
+            return written
+
+        try:
+            for ref in dict.fromkeys(record.refs()):
+                if self.contents.has(ref):
+                    there.append(ref)
+                elif ref.digest in values:
+                    prepared = self.contents.prepared(ref, values[ref.digest])
+                    new += [prepared] if prepared else []
+            return self.index.write(do)
+        finally:
+            clear_away(new)
+
+    def remove(self, key: str) -> None:
+        self.index.write(lambda connection: connection.execute("DELETE FROM results WHERE key=?", (key,)))
+
+    def touch(self, keys: Iterable[str], refs: Iterable[Ref]) -> None:
+        now = time.time()
+        self.index.write(lambda connection: _touch(connection, keys, refs, now))
+
+    def known_partial(self, partial: str) -> bool:
+        return self.index.row("SELECT 1 FROM results WHERE partial=?", partial) is not None
+
+    def seconds_of(self, node_type: str) -> float | None:
+        row = self.index.row("SELECT seconds FROM times WHERE type=?", node_type)
+        return row[0] if row else None
+
+    # Values and states.
+
+    def value(self, ref: Ref) -> tuple[PortType, float] | None:
+        """A value, and how long it took to make."""
+        return self._undamaged(ref.digest, ref.type)
+
+    def state(self, key: str) -> PortType | None:
+        kind = self.contents.state_type(key)
+        found = self._undamaged(key, kind) if kind else None
+        return found[0] if found else None
+
+    def save_state(self, key: str, state: PortType) -> bool:
+        """Whether that could be done."""
+        new = self.contents.prepared(Ref(type(state).__name__, key), state, state=True)
+        if new is None:
+            return False
+        try:
+            self.contents.replace_state(key, new, STATE_SECONDS, time.time())
+        finally:
+            clear_away([new])
+        self.written += new.size + ROOM
+        return True
+
+    def drop_state(self, key: str) -> None:
+        if self.contents.state_type(key) is not None:
+            self.contents.replace_state(key, None, 0, 0)
+
+    def _undamaged(self, digest: str, kind: str) -> tuple[PortType, float] | None:
+        try:
+            return self.contents.decoded(digest, kind)
+        except Damaged as damaged:
+            self._say(damaged)
+            if self.writable:
+                self.contents.drop(digest, kind)
+            return None
+
+    def _say(self, damaged: Damaged) -> None:
+        self.notice(f"the stored {damaged} is damaged, it will be made again")
+
+    # What is remembered beside results.
+
+    def latest(self, graph: str) -> dict[str, str]:
+        row = self.index.row("SELECT keys FROM latest WHERE graph=?", graph)
+        return _mapping(row[0]) if row else {}
+
+    def remember_latest(self, graph: str, keys: Mapping[str, str]) -> bool:
+        def do(connection: sqlite3.Connection) -> None:
+            row = connection.execute("SELECT keys FROM latest WHERE graph=?", (graph,)).fetchone()
+            known = _mapping(row[0]) if row else {}
+            text = json.dumps(known | dict(keys), separators=(",", ":")).encode()
+            self.written += len(text) - (len(row[0]) if row else 0)
+            connection.execute("INSERT OR REPLACE INTO latest VALUES (?,?,?)", (graph, time.time(), text))
+
+        if not keys.items() <= self.latest(graph).items():
+            self.index.write(do)
+        return True
+
+    def variables(self, code: str) -> tuple[str, ...]:
+        return tuple(name for (name,) in self.index.rows("SELECT name FROM variables WHERE code=? ORDER BY name", code))
+
+    def add_variables(self, code: str, names: Iterable[str]) -> None:
+        rows = [(code, name) for name in names]
+        self.index.write(
+            lambda connection: connection.executemany("INSERT OR IGNORE INTO variables VALUES (?,?)", rows)
+        )
+
+    def note_output(self, content: str, key: str, output: str, run: str) -> bool:
+        row = (content, key, output, run)
+        if self.index.row("SELECT content, key, output, run FROM outputs WHERE content=?", content) != row:
+            query = "INSERT OR REPLACE INTO outputs VALUES (?,?,?,?)"
+            self.index.write(lambda connection: connection.execute(query, row))
+            self.written += OUTPUT_ROOM
+        return True
+
+    def origin(self, content: str) -> tuple[str, str, str] | None:
+        row: tuple[str, str, str] | None = self.index.row(
+            "SELECT key, output, run FROM outputs WHERE content=?", content
+        )
+        return row
+
+    def _learn(self, connection: sqlite3.Connection, node_type: str, seconds: float) -> None:
+        """Move the typical time of a node type towards a new one, unless it is about what was known."""
+        known = self.times.get(node_type)
+        if known is None:
+            row = connection.execute("SELECT seconds, count FROM times WHERE type=?", (node_type,)).fetchone()
+            known = self.times[node_type] = row or (0.0, 0)
+        typical, count = known
+        if count and abs(seconds - typical) <= 0.2 * typical + 0.005:
+            return
+        count = min(count + 1, 8)
+        self.times[node_type] = typical, count = typical + (seconds - typical) / count, count
+        connection.execute("INSERT OR REPLACE INTO times VALUES (?,?,?)", (node_type, typical, count))
+
+
+_INSERT = """
+INSERT OR IGNORE INTO results (partial, type, seconds, bytes, used, checksum, record, about, key)
+VALUES (?,?,?,?,?,?,?,?,?)
+"""
+_UPDATE = """
+UPDATE results SET partial=?, type=?, seconds=?, bytes=?, used=?, checksum=?, record=?, about=? WHERE key=?
+"""
+
+
+def _touch(connection: sqlite3.Connection, keys: Iterable[str], refs: Iterable[Ref], now: float) -> None:
+    before = now - GRAIN
+    connection.executemany("UPDATE results SET used=? WHERE key=? AND used<?", ((now, key, before) for key in keys))
+    connection.executemany(
+        "UPDATE contents SET used=? WHERE digest=? AND type=? AND used<?",
+        ((now, ref.digest, ref.type, before) for ref in refs),
+    )
+
+
+def _mapping(text: bytes) -> dict[str, str]:
+    """What JSON has; nothing where it is damaged, as it only serves to explain."""
+    try:
+        return dict(json.loads(text))
+    except (ValueError, TypeError):
+        return {}
+
+
+class Later(Mapping[str, Any]):
+    """A mapping that is read from its JSON when somebody looks into it, which few do."""
+
+    __slots__ = ("_content", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._content: Mapping[str, Any] | None = None
+
+    def _read(self) -> Mapping[str, Any]:
+        if self._content is None:
+            self._content = from_json(self._text.decode())
+        return self._content
+
+    def __getitem__(self, name: str) -> Any:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
