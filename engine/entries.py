@@ -1,7 +1,8 @@
 """What installed packages contribute: their entry points, read once, because reading them takes a while."""
 
 from functools import cache
-from importlib.metadata import EntryPoint, EntryPoints, entry_points
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
 
 def entries(group: str) -> list[EntryPoint]:
@@ -10,5 +11,5 @@ def entries(group: str) -> list[EntryPoint]:
 
 
 @cache
-def _all() -> EntryPoints:
+def _all() -> Any:
     return entry_points()

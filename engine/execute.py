@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from .check import needed_nodes
@@ -401,8 +402,14 @@ class _Execution:
 
 
 def graph_id(checked: CheckedGraph) -> str:
-    """What the store calls a graph's file: its place, because two files may be called alike."""
-    return os.path.join(os.path.abspath(checked.graph.folder), checked.graph.name)
+    """What the store calls a graph: its file's place, because two files may be called alike."""
+    return _graph_id(checked.graph.name, checked.graph.folder)
 
 
-__all__ = ["Decision", "Event", "Rendered", "Run", "execute", "explained"]
+def place_in_store(name: str, file: Path) -> str:
+    """The same, of a graph that is found but not read."""
+    return _graph_id(name, file.parent)
+
+
+def _graph_id(name: str, folder: Path) -> str:
+    return os.path.join(os.path.abspath(folder), name)

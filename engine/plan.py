@@ -63,6 +63,8 @@ class _Planning:
         self.flow = Flow(checked, constant=self.live.by_reference)
         self.latest = store.latest(graph_id(checked))
         self.decided: dict[Step, Decision] = {}
+        self.first: dict[str, Step] = {}
+        """By its key, the first step that would compute a result: others with the same key wait for it."""
         self.again: set[Step] = set()
         """Steps whose result is known, but whose values are gone, and needed."""
 
@@ -74,6 +76,8 @@ class _Planning:
             self.flow.want(link)
         while (step := self.flow.next()) is not None:
             decision = self.decided[step] = decide(step, self.keys, self.store)
+            if decision.key is not None and decision.record is None:
+                self.first.setdefault(decision.key.digest, step)
             self.flow.settle(step, UNKNOWN if decision.record is None else decision.record.outputs)
         self._find_gone(self.flow.value(link) for link in outputs.values())
         planned = {step: self._planned(step) for step in self.flow.known}
@@ -114,7 +118,10 @@ class _Planning:
         if step in self.again:
             return self._said(step, "run", "its value is no longer in the store")
         if decision is not None:
-            return self._said(step, "reuse") if decision.record else self._said(step, "run", self._why(step, decision))
+            first = self.first.get(decision.key.digest, step) if decision.key is not None else step
+            if decision.record is not None or first is not step:
+                return self._said(step, "reuse", "" if first is step else f"{first.address} computes the same")
+            return self._said(step, "run", self._why(step, decision))
         if step.outputs in (ABSENT, FAILED):
             return self._said(step, "skip", step.reason)
         if step.outputs is not UNKNOWN:

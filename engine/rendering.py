@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .code import code_of
@@ -86,7 +85,16 @@ def _key(kind: type[PortType], value: Ref) -> str:
     return hashlib.sha256(_header(kind) + encoded(value)).hexdigest()
 
 
-@cache
+_headers: dict[type[PortType], bytes] = {}
+
+
 def _header(kind: type[PortType]) -> bytes:
+    found = _headers.get(kind)
+    if found is None:
+        found = _headers[kind] = _new_header(kind)
+    return found
+
+
+def _new_header(kind: type[PortType]) -> bytes:
     code = code_of(kind, ("written",))
     return b"written" + encoded([KEY_FORMAT, kind.__name__, code.digest, dict(code.distributions), environment(code)])

@@ -97,10 +97,7 @@ greet = Greet()
 
 
 def installed(monkeypatch: pytest.MonkeyPatch, *entries: EntryPoint) -> None:
-    def entry_points(**selected: str) -> EntryPoints:
-        return EntryPoints(entries).select(**selected)
-
-    monkeypatch.setattr("importlib.metadata.entry_points", entry_points)
+    monkeypatch.setattr("latentgraph.engine.entries._all", lambda: EntryPoints(entries))
 
 
 def test_packages_add_commands(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -171,12 +171,12 @@ def test_installed_types_come_through_entry_points(monkeypatch: pytest.MonkeyPat
     write(tmp_path / "some_package.py", NODE.format(name="Packaged", value="1"))
     monkeypatch.syspath_prepend(tmp_path)
     entries = EntryPoints([EntryPoint("some", "some_package", "latentgraph.nodes")])
-    monkeypatch.setattr("latentgraph.engine.registry.entry_points", lambda group: entries.select(group=group))
+    monkeypatch.setattr("latentgraph.engine.entries._all", lambda: entries)
     assert [node_type.__name__ for node_type in installed_types()] == ["Packaged"]
 
 
 def test_a_package_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     entries = EntryPoints([EntryPoint("some", "no_such_package", "latentgraph.nodes")])
-    monkeypatch.setattr("latentgraph.engine.registry.entry_points", lambda group: entries.select(group=group))
+    monkeypatch.setattr("latentgraph.engine.entries._all", lambda: entries)
     with pytest.raises(PluginError, match="the node types of the package no_such_package cannot be loaded"):
         list(installed_types())

@@ -23,10 +23,14 @@ class Picture(PortType):
 
     text: str
 
-    def written(self, about: Any) -> Any:
+    def written(self) -> Any:
         if self.text == "unwritable":
             raise ValueError("this picture cannot be written")
-        yield Written(".txt", self.text.encode() + (about["graph"].encode() if about else b""))
+        yield Written(".txt", self.text.encode())
+
+    @classmethod
+    def described(cls, file: Written, about: Any) -> Written:
+        return Written(file.suffix, file.content + about["graph"].encode())
 
     def sources(self) -> dict[str, str]:
         return {"paint.bin": "0" * 64}
@@ -46,7 +50,15 @@ class Drawing(PortType):
     text: str
     model: str
 
-    def written(self, about: Any) -> Any:
+    def written(self) -> Any:
+        from PIL import Image
+
+        png = BytesIO()
+        Image.new("RGB", (len(self.text), 1)).save(png, "png")
+        yield Written(".png", png.getvalue())
+
+    @classmethod
+    def described(cls, file: Written, about: Any) -> Written:
         from PIL import Image
         from PIL.PngImagePlugin import PngInfo
 
@@ -54,8 +66,8 @@ class Drawing(PortType):
         for name, value in about.items():
             texts.add_text(f"latentgraph.{name}", value if isinstance(value, str) else json.dumps(value))
         png = BytesIO()
-        Image.new("RGB", (len(self.text), 1)).save(png, "png", pnginfo=texts)
-        yield Written(".png", png.getvalue())
+        Image.open(BytesIO(file.content)).save(png, "png", pnginfo=texts)
+        return Written(file.suffix, png.getvalue())
 
     def sources(self) -> dict[str, str]:
         return {"model.txt": self.model}
