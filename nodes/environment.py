@@ -1,0 +1,164 @@
+"""What decides the bits that torch computes here, found without importing it; `diffusion.numerics` sets the same.
+
+All of it enters the keys of nodes that compute with tensors: a result is only reused where running would give its bits.
+"""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from latentgraph.engine.problems import UserError
+
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
+"""Without it cuBLAS may add in another order from run to run."""
+
+LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "scipy", "torchsde")
+"""What computes, also where only diffusers imports it."""
+
+VARIABLES = (
+    "ATEN_CPU_CAPABILITY",
+    "CUBLAS",
+    "CUDNN",
+    "DIFFUSERS_ATTN",
+    "DISABLE_ADDMM_CUDA_LT",
+    "DNNL_",
+    "MKL_CBWR",
+    "MKL_DEBUG_CPU_TYPE",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "NVIDIA_TF32_OVERRIDE",
+    "ONEDNN_",
+    "PYTORCH_TUNABLEOP",
+    "TORCH_ALLOW_TF32",
+    "TORCH_BLAS",
+    "TORCH_CUDNN",
+    "TORCH_LINALG",
+)
+"""How the environment variables begin by which torch and its libraries take other ways to compute."""
+
+VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "neon", "sve")
+"""How the names of instructions begin that compute several numbers at once, in other orders than their fewer."""
+
+_PROC, _DEV, _CPUS = Path("/proc"), Path("/dev"), Path("/sys/devices/system/cpu")
+
+
+@cache
+def numeric() -> dict[str, str]:
+    """The facts by name; the same as long as the process lives. Raises UserError for a LATENTGRAPH_THREADS of no sense.
+
+    The entry point `torch` of the group `latentgraph.environments`.
+    """
+    libraries = versions(LIBRARIES)
+    maker, vectors = _processor()
+    variables = {WORKSPACE[0]: WORKSPACE[1]} | {
+        name: value for name, value in os.environ.items() if name.startswith(VARIABLES)
+    }
+    return {
+        "device": "" if "+cpu" in libraries.get("torch", "") else "; ".join(sorted(set(_gpus()))),
+        "processor": " ".join([_machine(), maker, *vectors]),
+        "instructions": _instructions(vectors),
+        "threads": str(threads()),
+        "dtype": "float32",
+        "tf32": "off",
+        "deterministic": "on",
+        "attention": "flash, memory-efficient, cuDNN, math",
+        **libraries,
+        **dict(sorted(variables.items())),
+    }
+
+
+def versions(names: Iterable[str]) -> dict[str, str]:
+    """The versions of installed distributions, from the names of their folders: reading what is inside takes longer."""
+    wanted, found = set(names), {}
+    for place in sys.path:
+        try:
+            entries = os.listdir(place or ".")
+        except OSError:
+            continue
+        for entry in entries:
+            stem, _, kind = entry.rpartition(".")
+            name, _, version = stem.partition("-")
+            if kind == "dist-info" and name in wanted:
+                found.setdefault(name, version)
+    return dict(sorted(found.items()))
+
+
+@cache
+def threads() -> int:
+    """How many threads one operation uses: LATENTGRAPH_THREADS, else OMP_NUM_THREADS, else one for each free core.
+
+    The cores are those that this process may run on; two that share their units count as one.
+    """
+    wanted = os.environ.get("LATENTGRAPH_THREADS")
+    if wanted:
+        if not (wanted.isdecimal() and int(wanted)):
+            raise UserError(f"LATENTGRAPH_THREADS is `{wanted}`: give a number of threads, 1 or more")
+        return int(wanted)
+    usual = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    if usual.isdecimal() and int(usual):
+        return int(usual)
+    if not hasattr(os, "sched_getaffinity"):
+        return os.cpu_count() or 1
+    return len({_siblings(cpu) for cpu in os.sched_getaffinity(0)})
+
+
+def _siblings(cpu: int) -> str:
+    """What says which processors of the system are the same core."""
+    try:
+        return (_CPUS / f"cpu{cpu}/topology/thread_siblings_list").read_text()
+    except OSError:
+        return str(cpu)
+
+
+def _machine() -> str:
+    if hasattr(os, "uname"):
+        return os.uname().machine
+    return os.environ.get("PROCESSOR_IDENTIFIER", "")  # Windows
+
+
+def _processor() -> tuple[str, list[str]]:
+    """Who made the processor, and its vector instructions; nothing where the system does not say."""
+    about: dict[str, str] = {}
+    try:
+        with (_PROC / "cpuinfo").open() as lines:
+            for line in lines:  # only the first processor: the system writes this file while it is read
+                if not line.strip():
+                    break
+                name, _, value = line.partition(":")
+                about[name.strip()] = value.strip()
+    except OSError:
+        pass
+    maker = about.get("vendor_id") or about.get("CPU implementer") or ""
+    names = (about.get("flags") or about.get("Features") or "").split()
+    return maker, sorted(name for name in names if name.startswith(VECTORS))
+
+
+def _instructions(vectors: list[str]) -> str:
+    """The set of instructions that torch's own loops use, in its words."""
+    wanted = os.environ.get("ATEN_CPU_CAPABILITY", "").lower()
+    if wanted in ("avx512", "avx2", "default"):
+        return wanted.upper()
+    if {"avx512vl", "avx512bw", "avx512dq", "fma"} <= set(vectors):
+        return "AVX512"
+    return "AVX2" if {"avx2", "fma"} <= set(vectors) else "DEFAULT"
+
+
+def _gpus() -> Iterator[str]:
+    """The model of each GPU that torch can use, with its driver."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all") in ("", "-1"):
+        return
+    folder = _PROC / "driver" / "nvidia"
+    cards = sorted(folder.glob("gpus/*/information"))
+    for card in cards:
+        driver = (folder / "version").read_text().splitlines()[0]
+        model = next((line for line in card.read_text().splitlines() if line.startswith("Model:")), "")
+        yield f"{model.partition(':')[2].strip()}, {driver}"
+    if not cards and (_DEV / "nvidia0").exists():
+        import subprocess
+
+        query = ["nvidia-smi", "--query-gpu=name,compute_cap,driver_version", "--format=csv,noheader"]
+        try:
+            yield from subprocess.run(query, capture_output=True, text=True, check=True, timeout=10).stdout.splitlines()
+        except (OSError, subprocess.SubprocessError):
+            yield "an unknown GPU"
