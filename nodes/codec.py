@@ -99,7 +99,7 @@ def _tensor(part: Any) -> tuple[str, Any]:
     """A tensor or an array as a tensor that can be kept, and what it was. Raises TypeError for anything else."""
     torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")  # without them nothing is of their types
     if numpy is not None and type(part) is numpy.ndarray and part.dtype.kind in "biufc":
-        import torch
+        from .diffusion.numerics import torch
 
         key, tensor = "array", torch.from_numpy(part.astype(part.dtype.newbyteorder("=")))
     elif torch is not None and type(part) is torch.Tensor and part.layout is torch.strided:
@@ -113,7 +113,7 @@ def _tensor(part: Any) -> tuple[str, Any]:
 
 def _content(tensor: Any) -> memoryview:
     """The raw bytes of a tensor, those of its elements in order."""
-    import torch
+    from .diffusion.numerics import torch
 
     plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()
     return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
@@ -122,7 +122,8 @@ def _content(tensor: Any) -> memoryview:
 def _restored(dtype: str, shape: list[int], content: memoryview) -> Any:
     """The tensor with this content, in memory of torch's own: where memory begins can change what is computed."""
     import numpy
-    import torch
+
+    from .diffusion.numerics import torch
 
     kind = getattr(torch, dtype)
     if math.prod(shape) * kind.itemsize != len(content):

@@ -33,8 +33,7 @@ class ResizeImage(Node, category="images"):
     height: Side = Field(description="in pixels")
 
     def run(self, context: Context) -> Image:
-        import torch
-
+        from .diffusion.numerics import torch
         from .diffusion.pixels import resized
 
         return Image(torch.stack([resized(picture, self.width, self.height) for picture in self.image.pixels]))

@@ -24,7 +24,7 @@ class EmptyLatent(Node, category="latents"):
     batch_size: int = Field(1, ge=1, le=256, description="how many pictures")
 
     def run(self, context: Context) -> Latent:
-        import torch
+        from .diffusion.numerics import torch
 
         factor, (usual_height, usual_width) = self.model.space.factor, self.model.size
         height, width = self.height or usual_height, self.width or usual_width

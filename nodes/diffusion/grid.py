@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from itertools import zip_longest
 
 import numpy
-import torch
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 from torch import Tensor
+
+from .numerics import torch
 
 GAP, LINE, SIZE = 6, 13, 11
 RIGHT, WRONG = (40, 140, 60), (200, 40, 40)

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
+
+from .numerics import torch
 
 Seed = int | tuple[int, ...]
 

@@ -1,6 +1,7 @@
 """How torch computes here: the same numbers every time, on one device. Importing this module sets it.
 
-`environment.numeric` says the same without torch; change both together.
+Whatever uses torch imports it from here, or this module beside it: a thread that used torch before keeps the number of
+threads that was set then. `environment.numeric` says the same without torch; change both together.
 """
 
 import os
@@ -21,6 +22,8 @@ torch.backends.cuda.enable_flash_sdp(True)
 torch.backends.cuda.enable_mem_efficient_sdp(True)
 torch.backends.cuda.enable_cudnn_sdp(True)
 torch.backends.cuda.enable_math_sdp(True)
+
+__all__ = ["DEVICE", "torch"]
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 """Where networks compute; values that flow over links are on the CPU."""

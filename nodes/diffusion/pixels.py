@@ -6,10 +6,11 @@ from typing import Any
 import numpy
 import PIL.Image
 import PIL.ImageOps
-import torch
 from torch import Tensor
 
 from latentgraph.engine.ports import File
+
+from .numerics import torch
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is read; Pillow's other readers are rarely wanted, and some start programs."""

@@ -7,6 +7,7 @@ from safetensors.torch import load, save
 
 from latentgraph.engine.ports import Folder
 
+from ..diffusion.numerics import torch
 from ..ports import Clip, Model, Vae, Weights
 
 
@@ -27,7 +28,7 @@ def halved(weights: Weights) -> dict[str, bytes]:
     for file in weights.folder.files:
         content = file.read()
         if file.name.endswith(".safetensors"):
-            state = {key: value.half() for key, value in load(content).items()}
+            state = {key: value.to(torch.float16) for key, value in load(content).items()}
             content = save(state, metadata={"format": "pt"})
         files[file.name] = content
     return files

@@ -3,10 +3,10 @@
 import random
 
 import numpy
-import torch
 
 from latentgraph.engine.ports import File, Folder
 
+from ..diffusion.numerics import torch
 from .data import Dataset
 from .emoji import ACCESSORIES, BACKGROUNDS, OBJECTS, Artwork, KeptOut, Scene, captions, draw, training_scenes
 
