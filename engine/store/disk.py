@@ -65,14 +65,14 @@ class Disk:
 
     def result(self, key: str) -> Record | None:
         """Raises Damaged."""
-        row = self.index.row("SELECT checksum, record, about FROM results WHERE key=?", key)
+        row = self.index.row(_SELECT, key)
         if row is None:
             return None
-        check, content, about = row
-        if checksum(key, content + about) != check:
+        check, outputs, sources, about, partial, made, seconds, run = row
+        if checksum(key, b"\n".join((outputs, sources, about))) != check:
             raise Damaged(f"result {key[:12]}")
-        outputs, sources, partial, made, seconds, run = from_json(content.decode())
-        return Record(key, outputs, sources, Later(about), partial, made, seconds, run)
+        from_files = from_json(sources.decode()) if sources != b"{}" else {}
+        return Record(key, from_json(outputs.decode()), from_files, Later(about), partial, made, seconds, run)
 
     def record(self, key: str) -> Record | None:
         """The result of a key; None where there is none any more."""
@@ -87,12 +87,12 @@ class Disk:
     def keep(self, record: Record, values: Mapping[str, PortType]) -> int:
         """The bytes written. Raises TypeError and ValueError where the record has parts that JSON cannot hold."""
         now = time.time()
-        parts = (record.outputs, record.sources, record.partial, record.made, record.seconds, record.run)
-        content, about = to_json(parts).encode(), to_json(record.about).encode()
+        parts = [to_json(part).encode() for part in (record.outputs, record.sources, record.about)]
+        content = b"\n".join(parts)
+        size = len(content) + RESULT_ROOM
         node_type = str(record.about.get("type", ""))
-        size = len(content) + len(about) + RESULT_ROOM
-        check = checksum(record.key, content + about)
-        row = (record.partial, node_type, record.seconds, size, now, check, content, about, record.key)
+        times = (record.made, record.seconds, record.run)
+        row = (record.partial, node_type, *times, size, now, checksum(record.key, content), *parts, record.key)
         there: list[Ref] = []
         new: list[Content] = []
 
@@ -103,6 +103,7 @@ class Disk:
             added = connection.execute(_INSERT, row).rowcount
             if not added:
                 connection.execute(_UPDATE, row)
+            connection.execute("INSERT OR IGNORE INTO partials VALUES (?)", (record.partial,))
             self._learn(connection, node_type, record.seconds)
             written = added * size + sum(one.size + ROOM for one in new)
             self.written += written
@@ -127,7 +128,8 @@ class Disk:
         self.index.write(lambda connection: _touch(connection, keys, refs, now))
 
     def known_partial(self, partial: str) -> bool:
-        return self.index.row("SELECT 1 FROM results WHERE partial=?", partial) is not None
+        """Whether any result has this partial digest; it may also be one that was evicted or removed since."""
+        return self.index.row("SELECT 1 FROM partials WHERE partial=?", partial) is not None
 
     def seconds_of(self, node_type: str) -> float | None:
         row = self.index.row("SELECT seconds FROM times WHERE type=?", node_type)
@@ -228,21 +230,23 @@ class Disk:
 
 
 _INSERT = """
-INSERT OR IGNORE INTO results (partial, type, seconds, bytes, used, checksum, record, about, key)
-VALUES (?,?,?,?,?,?,?,?,?)
+INSERT OR IGNORE INTO results
+(partial, type, made, seconds, run, bytes, used, checksum, outputs, sources, about, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
 """
 _UPDATE = """
-UPDATE results SET partial=?, type=?, seconds=?, bytes=?, used=?, checksum=?, record=?, about=? WHERE key=?
+UPDATE results SET
+partial=?, type=?, made=?, seconds=?, run=?, bytes=?, used=?, checksum=?, outputs=?, sources=?, about=? WHERE key=?
 """
+_SELECT = "SELECT checksum, outputs, sources, about, partial, made, seconds, run FROM results WHERE key=?"
 
 
 def _touch(connection: sqlite3.Connection, keys: Iterable[str], refs: Iterable[Ref], now: float) -> None:
     before = now - GRAIN
-    connection.executemany("UPDATE results SET used=? WHERE key=? AND used<?", ((now, key, before) for key in keys))
-    connection.executemany(
-        "UPDATE contents SET used=? WHERE digest=? AND type=? AND used<?",
-        ((now, ref.digest, ref.type, before) for ref in refs),
-    )
+    for key in keys:
+        connection.execute("UPDATE results SET used=? WHERE key=? AND used<?", (now, key, before))
+    for ref in refs:
+        query = "UPDATE contents SET used=? WHERE digest=? AND type=? AND used<?"
+        connection.execute(query, (now, ref.digest, ref.type, before))
 
 
 def _mapping(text: bytes) -> dict[str, str]:

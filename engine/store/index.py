@@ -26,9 +26,9 @@ WAIT = 60.0
 # What is long stands last in a row, so that the rest can be read without it.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS results
-    (key TEXT PRIMARY KEY, partial TEXT, type TEXT, seconds REAL, bytes INTEGER, used REAL,
-     checksum BLOB, record BLOB, about BLOB);
-CREATE INDEX IF NOT EXISTS results_partial ON results (partial);
+    (key TEXT PRIMARY KEY, type TEXT, partial TEXT, made REAL, seconds REAL, run TEXT, bytes INTEGER, used REAL,
+     checksum BLOB, outputs BLOB, sources BLOB, about BLOB);
+CREATE TABLE IF NOT EXISTS partials (partial TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS contents
     (digest TEXT, type TEXT, state INTEGER, seconds REAL, bytes INTEGER, used REAL,
      file TEXT, checksum BLOB, content BLOB, PRIMARY KEY (digest, type));
@@ -228,6 +228,7 @@ def _opened(file: Path, power: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA wal_autocheckpoint=4000")  # a checkpoint waits for the disk
         connection.execute(f"PRAGMA synchronous={'FULL' if power else 'NORMAL'}")
         if power:
             connection.execute("PRAGMA fullfsync=1")

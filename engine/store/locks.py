@@ -7,7 +7,6 @@ each run, 8 bytes each.
 
 import contextlib
 import os
-import secrets
 import struct
 import threading
 from collections.abc import Iterator
@@ -26,10 +25,11 @@ _START = struct.Struct("<d")
 class Claim:
     """The right to compute the result of a key, until it is released or its process dies."""
 
-    __slots__ = ("_locks", "key")
+    __slots__ = ("_locks", "key", "offset")
 
     def __init__(self, key: str, locks: "Locks") -> None:
         self.key = key
+        self.offset = int(key[:15], 16)
         self._locks = locks
 
     def release(self) -> None:
@@ -45,20 +45,17 @@ class Locks:
         self._runs: dict[int, float] = {}
         self._process = -1
         self._descriptor = -1
+        self.shared = file is not None and fcntl is not None
+        """Whether other processes see these locks."""
         if file is not None and fcntl is not None:
             self._descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-
-    @property
-    def shared(self) -> bool:
-        """Whether other processes see these locks."""
-        return self._descriptor >= 0
 
     def claim(self, key: str) -> Claim | None:
         """The claim to a key, a digest in hexadecimal; None where another thread or process has it."""
         claim = Claim(key, self)
         if self._claims.setdefault(key, claim) is not claim:
             return None
-        if self.shared and not self._take(int(key[:15], 16)):
+        if self.shared and not self._take(claim.offset):
             del self._claims[key]
             return None
         return claim
@@ -67,7 +64,7 @@ class Locks:
         """Also where it was released before, or was claimed by the process that this one was forked from."""
         if self._claims.get(claim.key) is claim:
             if self.shared:
-                self._give(int(claim.key[:15], 16))
+                self._give(claim.offset)
             del self._claims[claim.key]
 
     @contextlib.contextmanager
@@ -105,7 +102,7 @@ class Locks:
         """A name for this process that no other one has or had."""
         with self._lock:
             if self._process < 0:
-                self._process = secrets.randbits(60)
+                self._process = int.from_bytes(os.urandom(8), "big") >> 4
                 if self.shared:
                     self._take(_PROCESSES + self._process)
             return f"{self._process:015x}"

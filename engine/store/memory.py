@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from ..records import Record
+from ..records import Record, Ref
 from .worth import worth
 
 Name = str | tuple[str, str]
@@ -115,6 +115,9 @@ def bytes_of(value: Any) -> int:
         value = open_values.pop()
         if value is None or isinstance(value, (bool, int, float)):
             total += 32
+            continue
+        if type(value) is Ref:
+            total += 256
             continue
         if id(value) in seen:
             continue

@@ -22,7 +22,7 @@ LATEST_AGE = 90 * DAY
 """After which it is forgotten what the last run of a graph was."""
 
 RESULTS_SHARE = 8
-"""Results, which are kept longer than their values, take at most this part of the bound: one eighth."""
+"""Results, which are kept longer than their values, take at most an eighth of the bound, or what values leave."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,7 @@ def evict(disk: Disk, bytes: int) -> Pruned:
     def do(connection: sqlite3.Connection) -> Pruned:
         before = _total(connection)
         connection.execute("DELETE FROM latest WHERE used < ?", (now - LATEST_AGE,))
-        share = bytes // RESULTS_SHARE if before > bytes else before
-        results = _evict_results(connection, share, now, spared)
+        results = _evict_results(connection, bytes, now, spared) if before > bytes else 0
         contents = _evict_contents(disk, connection, bytes, now, spared)
         after = _total(connection)
         connection.execute("UPDATE total SET bytes=?", (after,))
@@ -98,7 +97,7 @@ def prune(disk: Disk, bytes: int) -> Pruned:
 
 def clear(disk: Disk) -> None:
     def do(connection: sqlite3.Connection) -> None:
-        for table in ("results", "contents", "latest", "variables", "outputs", "times"):
+        for table in ("results", "partials", "contents", "latest", "variables", "outputs", "times"):
             connection.execute(f"DELETE FROM {table}")
         connection.execute("UPDATE total SET bytes=0")
         _unlinked([*_files(disk.folder), *_abandoned(disk)])
@@ -179,7 +178,8 @@ def _total(connection: sqlite3.Connection) -> int:
 
 
 def _evict_results(connection: sqlite3.Connection, bytes: int, now: float, spared: float) -> int:
-    excess = connection.execute("SELECT TOTAL(bytes) FROM results").fetchone()[0] - bytes
+    taken = connection.execute("SELECT TOTAL(bytes) FROM results").fetchone()[0]
+    excess = taken - max(bytes // RESULTS_SHARE, bytes - (_total(connection) - taken))
     if excess <= 0:
         return 0
     gone = []
@@ -191,6 +191,7 @@ def _evict_results(connection: sqlite3.Connection, bytes: int, now: float, spare
         excess -= size
     connection.executemany("DELETE FROM results WHERE key=?", gone)
     connection.execute("DELETE FROM outputs WHERE key NOT IN (SELECT key FROM results)")
+    connection.execute("DELETE FROM partials WHERE partial NOT IN (SELECT partial FROM results)")
     return len(gone)
 
 
