@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from .arrays import apart, memory_of, versions
-from .check import refused_inputs
 from .checked import CheckedGraph
 from .context import Cancelled, Context
 from .digest import digest
 from .failures import explained
 from .flow import Step
 from .keys import Key, Keys, state_key
+from .inputs import refused_inputs
 from .live import Live, Missing
 from .node import Node
 from .ports import PortType

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .check import needed_nodes
 from .checked import CheckedGraph, Linked
 from .compute import Computer, Job, Outcome
 from .context import Cancelled
@@ -27,6 +26,7 @@ from .failures import described_failure, explained
 from .flow import FAILED, NOTHING, Flow, Mark, Step, merged
 from .keys import Keys
 from .live import Live, Missing
+from .order import needed_by
 from .records import Record, Ref, refs_in
 from .rendering import Rendered, rendered
 from .store import Claim, Store, open_store
@@ -124,18 +124,20 @@ class _Execution:
 
     def run(self, targets: list[str] | None, files: bool) -> Run:
         started: Event = {"event": "run_started", "run": self.result.id, "graph": self.checked.graph.name}
-        started["nodes"] = needed_nodes(self.checked, targets)
+        started["nodes"] = _reachable(self.checked, targets)
         if self.checked.random:
             started["random"] = dict(self.checked.random)
         self.emit(started)
-        outputs = {} if targets else dict(self.checked.outputs)
         try:
             for name in targets or ():
                 self.flow.want_node(name)
-            steps = {name: self.flow.want(link) for name, link in outputs.items()}
+            for link in () if targets else self.checked.outputs.values():
+                self.flow.want(link)
             self._run_all()
-            for name, link in outputs.items():
-                self._deliver(name, link, steps[name], files)
+            for name, link in self.checked.outputs.items():
+                step = self.flow.top.target(link)[0]
+                if step.wanted:
+                    self._deliver(name, link, step, files)
         except BaseException:
             # Ctrl-C, or whoever listens to the events has failed: the nodes that run must not go on for nobody.
             self.cancelled.set()
@@ -399,6 +401,13 @@ class _Execution:
             self._run_all()
             if self.cancelled.is_set() or any(self.makers[ref.digest].address in self.result.failures for ref in missing):
                 return
+
+
+def _reachable(checked: CheckedGraph, targets: list[str] | None) -> list[str]:
+    """The nodes of the top level that the outputs, or the targets, may need, in an order in which they can run."""
+    waits = {name: {link.node for link in node.links()} for name, node in checked.nodes.items()}
+    needed = needed_by(targets or [link.node for link in checked.outputs.values()], waits)
+    return [name for name in checked.nodes if name in needed]
 
 
 def graph_id(checked: CheckedGraph) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def _kept(key: str, store: Store) -> tuple[Written, ...] | None:
 def _keep(key: str, value: Ref, files: tuple[Written, ...], live: Live, store: Store) -> None:
     taken: dict[str, PortType] = {}
     refs = tuple(live.by_reference(File(file.suffix, content=file.content), taken) for file in files)
-    store.keep(Record(key, {"files": refs}, about={"type": f"{value.type} as files"}), taken)
+    store.keep(Record(key, {"files": refs}, about={"type": f"{value.type} as files"}, made=time.time()), taken)
     for ref in refs:
         live.release(ref)
 

@@ -20,7 +20,7 @@ from . import syntax
 from .diagnostics import Diagnostic, GraphWrong, Note, Place, nearest
 from .scalars import Value, resolve
 
-DEPTH = 64
+DEPTH = syntax.DEPTH
 BYTES = 4 * 1024 * 1024
 NODES = 200_000
 _MANY = 100  # problems after which reading stops: nobody reads more of them

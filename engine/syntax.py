@@ -15,6 +15,9 @@ from .diagnostics import Diagnostic, Note, Place
 
 PlaceOf = Callable[[int, int], Place]
 
+DEPTH = 64
+"""How deep lists and mappings may stand within each other."""
+
 
 def tag(written: str) -> tuple[str, str]:
     """The message and the help about a tag, which YAML allows and the format does not."""
@@ -46,9 +49,20 @@ class _Case:
 
     def diagnostic(self) -> Diagnostic:
         """Asks the scanner's cases before the parser's: what is no token cannot be in the wrong order."""
-        if "maximum depth" in self.problem:  # some builds of libyaml look ahead and stop before depth is counted
-            return Diagnostic("too-deep", "brackets stand too deep within each other", self.place(self.at, self.at))
+        if "maximum" in self.problem and "depth" in self.problem:  # libyaml looks ahead, before depth is counted
+            at = self.too_deep()
+            message = f"lists and mappings stand more than {DEPTH} deep within each other"
+            return Diagnostic("too-deep", message, self.place(at, at + 1))
         return self.in_a_token() or self.between_brackets() or self.between_lines()
+
+    def too_deep(self) -> int:
+        """Where brackets first stand deeper than they may."""
+        depth = 0
+        for at, character in enumerate(self.text):
+            depth += (character in "[{") - (character in "]}")
+            if depth >= DEPTH:  # the file itself is a mapping
+                return at
+        return self.at
 
     def in_a_token(self) -> Diagnostic | None:
         problem, context, at, char = self.problem, self.context, self.at, self.char

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -61,26 +62,26 @@ def test_only_what_the_outputs_need_runs(load: Any) -> None:
 
 
 def test_without_choice_nodes_run_in_the_order_of_the_file(load: Any) -> None:
-    nodes = "\n".join(f"{name}: {{type: Number}}" for name in "dbca")
+    nodes = "\n".join(f"{name}: {{type: Number, inputs: {{value: {ord(name)}}}}}" for name in "dbca")
     _, events = run(load(nodes, "\n".join(f"{name}: ${name}" for name in "abcd")), jobs=1)
     assert [event["node"] for event in events if event["event"] == "node_started"] == list("dbca")
 
 
 def test_a_node_starts_when_its_inputs_are_there(load: Any) -> None:
     _, events = run(
-        load("c: {type: Add, inputs: {a: $b}}\nb: {type: Add, inputs: {a: $a}}\na: {type: Number}", "c: $c")
+        load("c: {type: Add, inputs: {a: $b, b: 1}}\nb: {type: Add, inputs: {a: $a, b: 1}}\na: {type: Number}", "c: $c")
     )
     happened = [(event["event"], event["node"]) for event in events if event["event"].startswith("node_")]
     assert happened == [(event, node) for node in "abc" for event in ("node_started", "node_finished")]
 
 
 def test_independent_branches_run_side_by_side(load: Any) -> None:
-    done, _ = run(load("a: {type: Meet}\nb: {type: Meet}", "a: $a\nb: $b"), jobs=2)
+    done, _ = run(load("a: {type: Meet}\nb: {type: Meet, inputs: {who: b}}", "a: $a\nb: $b"), jobs=2)
     assert done.status == "done", done.failures
 
 
 def test_no_more_nodes_are_started_than_there_are_jobs(load: Any) -> None:
-    nodes = "\n".join(f"n{index}: {{type: Steps, inputs: {{seconds: 0.005}}}}" for index in range(5))
+    nodes = "\n".join(f"n{index}: {{type: Steps, inputs: {{seconds: 0.00{index + 3}}}}}" for index in range(5))
     _, events = run(load(nodes, "\n".join(f"o{index}: $n{index}" for index in range(5))), jobs=2)
     running = most = 0
     for event in events:
@@ -102,7 +103,7 @@ def test_nodes_of_one_resource_never_overlap(load: Any, tiny_module: ModuleType)
 def test_a_queue_for_a_resource_holds_up_nobody_else(load: Any) -> None:
     _, events = run(
         load(
-            "w1: {type: Wait, inputs: {seconds: 0.2}}\nw2: {type: Wait, inputs: {seconds: 0.2}}\nquick: {type: Number}",
+            "w1: {type: Wait, inputs: {seconds: 0.2}}\nw2: {type: Wait, inputs: {seconds: 0.21}}\nquick: {type: Number}",
             "a: $w1\nb: $w2\nc: $quick",
         ),
         jobs=2,
@@ -175,16 +176,12 @@ def test_events_come_from_the_calling_thread(load: Any) -> None:
     assert threads == {threading.get_ident()}
 
 
-def test_equal_inputs_have_the_same_scratch_folder(load: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LATENTGRAPH_CACHE", str(tmp_path))
+def test_scratch_folders_are_of_one_nodes_own_and_removed(load: Any) -> None:
     done, _ = run(
-        load(
-            "a: {type: Scratch, inputs: {text: x}}\nb: {type: Scratch, inputs: {text: x}}\nc: {type: Scratch}",
-            "a: $a\nb: $b\nc: $c",
-        )
+        load("a: {type: Scratch, inputs: {text: x}}\nc: {type: Scratch}", "a: $a\nc: $c"),
     )
-    assert done.outputs["a"] == done.outputs["b"] != done.outputs["c"]
-    assert done.outputs["a"].startswith(str(tmp_path))
+    assert done.outputs["a"] != done.outputs["c"]
+    assert not any(Path(folder).exists() for folder in done.outputs.values())
 
 
 def test_run_gives_the_values_of_outputs(load: Any) -> None:

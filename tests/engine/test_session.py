@@ -27,7 +27,7 @@ def test_load_and_run(paint: Path) -> None:
     loaded = load(paint, nodes=[TINY_NODES])
     done = loaded.run(text="a dog", on_event=lambda event: events.append(event["event"]))
     assert done.outputs["image"].text == "a dog"
-    assert done.sources == {"paint.bin": "0" * 64}
+    assert done.sources == {"image": {"paint.bin": "0" * 64}}
     assert events == ["run_started", "node_started", "node_finished"]
     assert loaded.params["text"].default == "hello"
 

@@ -212,6 +212,8 @@ class Wait(Node, category="trouble", resource="device"):
 class Meet(Node, category="trouble"):
     """Waits until another node that meets runs at the same time."""
 
+    who: str = ""
+
     barrier: ClassVar = threading.Barrier(2)
 
     def run(self, context: Context) -> float:
