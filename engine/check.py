@@ -1,116 +1,141 @@
 """Checking: from a graph as it was written to a graph whose every node, link and value is known to fit."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from .checked import CheckedGraph, CheckedNode, Linked, links_in
-from .diagnostics import Note, nearest
-from .graph import MISSING, Graph, Param, WrittenNode, outside_limits
+from .absent import Absent, absent_in, why
+from .checked import LATER, CheckedGraph, CheckedNode, Foreach, Linked, links_in
+from .diagnostics import Note
+from .facts import Facts
+from .given import param_values, read_from_files
+from .graph import Graph, WrittenNode
 from .inputs import Inputs, refused_inputs
 from .node import Node
-from .order import cycles, in_order, needed_by
+from .order import Waits, cycles, in_order, needed_by
+from .params import MISSING, Param, is_drawn, outside_limits
 from .ports import PortType
 from .problems import Problems
 from .references import References
 from .registry import Registry
-from .shapes import Shapes
 from .source import Scalar
-from .types import choices, element, type_name
-from .values import UNUSABLE, Refused, admitted
+from .subgraphs import GraphFile, is_graph_file, load_files
+from .types import choices, element, only_linked, type_name
+from .values import UNUSABLE, spelt
 
 
 def check(graph: Graph, registry: Registry, problems: Problems, given: Mapping[str, Any] | None = None) -> CheckedGraph:
     """Check `graph` with the params `given` over its defaults; what is wrong goes to `problems`.
 
     What comes back can run if there are no errors among the problems. Where `given` is None, params without a default
-    stay unknown and only their types are checked.
+    stay unknown and only their types are checked, and none is drawn.
     """
-    checker = _Checker(graph, registry, problems, given)
-    return checker.check()
+    file = load_files(graph, registry, problems)
+    values, random = param_values(graph, given, problems)
+    used = _Used(registry)
+    checker = _Checker(file, values, problems, used)
+    checked = checker.check(random)
+    problems.add(used.problems.found, ())
+    checker.finish(checked)
+    Facts(used.skipped, problems).of(checked, {})
+    return checked
+
+
+class _Used:
+    """The graphs that are used as node types: each is checked once for all that is known of its params."""
+
+    def __init__(self, registry: Registry) -> None:
+        self.registry, self.problems = registry, Problems()
+        self.checked: dict[tuple[str | None, ...], CheckedGraph] = {}
+        self.absent: dict[int, frozenset[str]] = {}
+        """The outputs that are known to be absent, by the identity of the graph."""
+        self.skipped: dict[int, set[str]] = {}
+        """The nodes that are wrong or absent, by the identity of the graph."""
+
+    def graph(self, file: GraphFile, params: Mapping[str, Any], notes: tuple[Note, ...]) -> CheckedGraph:
+        key = (file.key, *map(spelt, params.values()))
+        found = self.checked.get(key)
+        if found is None:
+            problems = Problems(list(file.problems))
+            found = self.checked[key] = _Checker(file, params, problems, self, notes).check({})
+            self.problems.add([problem for problem in problems.found if problem.severity == "error"], notes)
+        return found
 
 
 class _Checker:
-    def __init__(self, graph: Graph, registry: Registry, problems: Problems, given: Mapping[str, Any] | None) -> None:
-        self.graph, self.registry, self.problems = graph, registry, problems
-        self.types = {name: registry.get(node.type.text) for name, node in graph.nodes.items()}
-        self.shapes = Shapes(graph, self.types)
-        self.params = self._param_values(given)
-        self.references = References(graph, self.shapes, self.params, problems)
-        self.inputs = Inputs(graph, self.references, problems)
+    """Checks one graph: the one that runs, or one that is used as a node type, as `notes` say."""
 
-    def check(self) -> CheckedGraph:
-        nodes = {name: self._node(node) for name, node in self.graph.nodes.items()}
+    def __init__(
+        self, file: GraphFile, params: Mapping[str, Any], problems: Problems, used: _Used, notes: tuple[Note, ...] = ()
+    ) -> None:
+        self.graph, self.types, self.shapes = file.graph, file.types, file.shapes
+        self.params, self.problems, self.used, self.notes = params, problems, used, notes
+        linked, self.readers = read_from_files(file.graph, params, used.registry, problems)
+        self.references = References(file.graph, file.shapes, linked, problems)
+        self.inputs = Inputs(file.graph, self.references, problems)
+        self.waits: Waits = {}
+        self.absent = Absent()
+
+    def check(self, random: Mapping[str, int]) -> CheckedGraph:
+        nodes, skipped = dict(self.readers), set[str]()
+        for name, written in self.graph.nodes.items():
+            before = len(self.problems.found)
+            nodes[name] = self._node(written)
+            if any(problem.severity == "error" for problem in self.problems.found[before:]):
+                skipped.add(name)
         outputs = {}
         for name, (_, link) in self.graph.outputs.items():
             linked = self._output(name, link)
             if linked is not None:
                 outputs[name] = linked
-        order = self._order(nodes)
+        self.waits = _waits(nodes)
+        nodes = {name: nodes[name] for name in self._order()}
+        checked = CheckedGraph(self.graph, self.params, nodes, outputs, random)
+        self.absent = absent_in(checked, self.used.absent, self.problems)
+        self.used.absent[id(checked)] = frozenset(name for name, link in outputs.items() if self.absent.reason(link))
+        self.used.skipped[id(checked)] = skipped | self.absent.nodes.keys()
+        return checked
+
+    def finish(self, checked: CheckedGraph) -> None:
+        """Say what is only known, or only of interest, where the whole graph runs by itself."""
+        gone = self.used.absent[id(checked)]
+        if checked.outputs and len(gone) == len(self.graph.outputs):
+            reasons = [reason for link in checked.outputs.values() if (reason := self.absent.reason(link))]
+            _, link = next(iter(self.graph.outputs.values()))
+            self.problems.error(
+                "absent-branch", link.place, "no output of the graph is there, all that they need is left out",
+                notes=why(checked, reasons), path="outputs",
+            )  # fmt: skip
         if not self.problems.any_errors:
             # Otherwise something may be unused only because what uses it is wrong.
-            self._warn_of_unused(nodes, outputs)
-        return CheckedGraph(self.graph, self.params, {name: nodes[name] for name in order}, outputs)
-
-    # params
-
-    def _param_values(self, given: Mapping[str, Any] | None) -> dict[str, Any]:
-        """The value of each param, UNUSABLE where it was refused or is not known."""
-        values = {}
-        for name in given or {}:
-            if name not in self.graph.params:
-                near = nearest(name, list(self.graph.params))
-                known = ", ".join(self.graph.params) or "it has none"
-                self.problems.error(
-                    "unknown-param", None, f"the graph has no param `{name}`",
-                    help=f"did you mean `{near}`?" if near else f"its params: {known}", path=f"params.{name}",
-                )  # fmt: skip
-        for name, param in self.graph.params.items():
-            if given is not None and name in given:
-                values[name] = self._given_param(param, given[name])
-            elif param.default is not MISSING:
-                values[name] = param.default
-            else:
-                values[name] = UNUSABLE
-                if given is not None:
-                    self.problems.error(
-                        "missing-input", param.place, f"the param `{name}` has no default and was not given",
-                        help=f"give it: --set {name}=…", path=f"params.{name}",
-                    )  # fmt: skip
-        return values
-
-    def _given_param(self, param: Param, value: Any) -> Any:
-        if value is UNUSABLE:
-            return value  # whoever gives it so has said why
-        try:
-            taken = admitted(value, param.annotation, Path())
-            limits = None if taken is None else outside_limits(param, taken)
-            if limits is None:
-                return taken
-            code, message, help = limits[0], f"the value given for `{param.name}` {limits[1]}", None
-        except Refused as refused:
-            code, message, help = refused.code, f"the value given for `{param.name}`: {refused.message}", refused.help
-        self.problems.error(
-            code, None, message, help=help, path=f"params.{param.name}",
-            notes=[Note(f"`{param.name}` is declared here", param.place)],
-        )  # fmt: skip
-        return UNUSABLE
+            self._warn_of_unused(checked.outputs)
 
     # nodes
 
     def _node(self, written: WrittenNode) -> CheckedNode:
         name = written.name.text
-        node_type, shape, when = self.types[name], self.shapes[name], self.inputs.condition(written)
-        if node_type is None or shape is None:
-            near = self.registry.nearest(written.type.text)
-            self.problems.error(
-                "unknown-type", written.type.place, f"there is no node type `{written.type.text}`",
-                help=f"did you mean `{near}`?" if near else "`latentgraph nodes` lists the node types",
-                path=f"nodes.{name}.type",
-            )  # fmt: skip
+        kind, shape, when = self.types[name], self.shapes[name], self.inputs.condition(written)
+        if kind is None or shape is None:
+            self._unknown_type(written)
             return CheckedNode(name, Node, self.inputs.untyped(written), when)
         inputs, foreach = self.inputs.read(written, shape)
-        return CheckedNode(name, node_type, inputs, when, foreach, written.timeout, written.retry)
+        if isinstance(kind, GraphFile):
+            params = {name: _inside(param, inputs, foreach) for name, param in kind.graph.params.items()}
+            graph = self.used.graph(kind, params, (written.use(), *self.notes))
+            return CheckedNode(name, graph, inputs, when, foreach, written.timeout, written.retry)
+        return CheckedNode(name, kind, inputs, when, foreach, written.timeout, written.retry)
+
+    def _unknown_type(self, written: WrittenNode) -> None:
+        text = written.type.text
+        if is_graph_file(text):
+            return  # what is wrong with the file is said already
+        near = self.used.registry.nearest(text)
+        help = f"did you mean `{near}`?" if near else "`latentgraph nodes` lists the node types"
+        if text.endswith((".yaml", ".yml")):
+            help = f"a graph file is written with its folder: ./{text}"
+        self.problems.error(
+            "unknown-type", written.type.place, f"there is no node type `{text}`", help=help,
+            path=f"nodes.{written.name.text}.type",
+        )  # fmt: skip
 
     # the whole
 
@@ -119,24 +144,24 @@ class _Checker:
         found = self.references.resolve(link, None, path)
         if found is UNUSABLE:
             return None
-        if not isinstance(found, Linked):
+        if not isinstance(found, Linked) or found.node in self.readers:
             self.problems.error(
                 "wrong-type", link.place, f"the output `{name}` is not a link",
                 help="write a link to a node's output, such as $decoded", path=path,
             )  # fmt: skip
             return None
-        shape = self.shapes[found.node]
-        assert shape is not None
-        given = shape.outputs[found.output].annotation
-        for _ in found.index:
-            given = element(given)
-        if not _can_be_output(given):
+        given = self.shapes.of_tree(link)
+        if not self.notes and not self._is_part() and not _can_be_output(given):
             self.problems.error(
                 "wrong-port", link.place, f"a {type_name(given)} cannot be an output, it cannot be written to a file",
                 help=self._writers(), path=path,
             )  # fmt: skip
             return None
         return found
+
+    def _is_part(self) -> bool:
+        """Whether only another graph can use this one, which may take from it what cannot be written to a file."""
+        return any(param.default is MISSING and only_linked(param.taken) for param in self.graph.params.values())
 
     def _writers(self) -> str | None:
         links = [
@@ -147,8 +172,8 @@ class _Checker:
         ]
         return "what can: " + ", ".join(f"`{link}`" for link in links[:4]) if links else None
 
-    def _warn_of_unused(self, nodes: Mapping[str, CheckedNode], outputs: Mapping[str, Linked]) -> None:
-        needed = needed_by([link.node for link in outputs.values()], _waits(nodes))
+    def _warn_of_unused(self, outputs: Mapping[str, Linked]) -> None:
+        needed = needed_by([link.node for link in outputs.values()], self.waits)
         for name, written in self.graph.nodes.items():
             if name not in needed:
                 self.problems.warning(
@@ -160,11 +185,10 @@ class _Checker:
                 message = f"nothing uses the param `{name}`"
                 self.problems.warning("unused-param", param.place, message, path=f"params.{name}")
 
-    def _order(self, nodes: Mapping[str, CheckedNode]) -> list[str]:
+    def _order(self) -> list[str]:
         """The nodes in an order in which they can run; says so where there is none."""
-        waits = _waits(nodes)
-        order = in_order(waits)
-        for cycle in cycles(waits) if len(order) < len(nodes) else ():
+        order = in_order(self.waits)
+        for cycle in cycles(self.waits) if len(order) < len(self.waits) else ():
             places = [self.graph.nodes[name].name.place for name in cycle]
             self.problems.error(
                 "cycle", places[0], "these nodes wait for each other: " + " → ".join([*cycle, cycle[0]]),
@@ -177,6 +201,16 @@ class _Checker:
 def _waits(nodes: Mapping[str, CheckedNode]) -> dict[str, set[str]]:
     """Which nodes each node takes its inputs from."""
     return {name: {link.node for link in node.links()} for name, node in nodes.items()}
+
+
+def _inside(param: Param, inputs: Mapping[str, Any], foreach: Foreach | None) -> Any:
+    """The value of a param inside the graph that a node uses, LATER where that is not known yet."""
+    value = inputs.get(param.name, param.default)
+    if foreach is not None and param.name in foreach.over:
+        return LATER
+    if value is MISSING or is_drawn(param, value) or spelt(value) is None or outside_limits(param, value):
+        return LATER  # or refused, which is said where the node is
+    return value
 
 
 def _can_be_output(annotation: Any) -> bool:

@@ -334,6 +334,24 @@ right:
     chosen:  {type: Switch, inputs: {condition: $params.hires, then: $large, otherwise: $sampled}}
     decoded: {type: VAEDecode, inputs: {vae: $model.vae, latent: $chosen}}
 """,
+    "cannot-work": """\
+The node type itself says that what it is given cannot work, as far as that can be told before anything runs: from the
+values in the graph, from what other node types say of their outputs, and from the headers of files.
+
+wrong:
+    canvas: {type: EmptyLatent, inputs: {model: $model.model, width: 100, height: 64}}
+right:
+    canvas: {type: EmptyLatent, inputs: {model: $model.model, width: 104, height: 64}}
+""",
+    "faulty-type": """\
+The node type has a mistake: what it runs while a graph is checked failed. Nothing in the graph can mend that. Tell
+whoever made the node type, and leave the node away until then.
+
+wrong:
+    fancy: {type: FancyPlugin, inputs: {image: $decoded}}
+right:
+    plain: {type: InvertImage, inputs: {image: $decoded}}
+""",
     "missing-file": """\
 A file or a folder that is named does not exist or cannot be read. A relative path in a graph file is relative to
 that file; one given on the command line is relative to the working folder.

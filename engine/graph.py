@@ -44,6 +44,10 @@ class WrittenNode:
     def entries(self) -> Iterable[tuple[Scalar, Tree]]:
         return self.inputs.entries if self.inputs else ()
 
+    def use(self) -> Note:
+        """Says where a graph file is used, for what is wrong inside it."""
+        return Note(f"`{self.type.text}` is used here", self.type.place)
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -52,6 +56,8 @@ class Graph:
     name: str
     text: str
     folder: Path
+    file: str = ""
+    """What messages call it: the path by which it was found, if it has one."""
     description: str = ""
     params: Mapping[str, Param] = field(default_factory=dict)
     nodes: Mapping[str, WrittenNode] = field(default_factory=dict)
@@ -98,6 +104,7 @@ def read_graph(text: str | bytes, file: str, name: str, folder: Path, problems: 
     return Graph(
         name=name,
         folder=folder,
+        file=file,
         text=text if isinstance(text, str) else text.decode("utf-8-sig", "replace"),
         description=description.text if isinstance(description, Scalar) else "",
         params=params,

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 
 from .checked import Foreach
 from .diagnostics import Note, nearest
-from .graph import Graph, WrittenNode, outside_limits
-from .params import is_drawn
+from .graph import Graph, WrittenNode
+from .params import is_drawn, outside_limits
 from .problems import Problems
 from .references import References, brief
 from .shapes import Shape
@@ -215,7 +215,8 @@ def _cut_off(inputs: Entries | None, key: Scalar) -> tuple[str, str, list[str]] 
 def refusals(shape: Shape, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
     """What inputs of this shape do not take among values of the right type: the name, a code, and the message."""
     for name in values if shape.params else ():
-        limits = outside_limits(shape.params[name], values[name])
+        param = shape.params.get(name)
+        limits = outside_limits(param, values[name]) if param is not None else None
         if limits is not None:
             yield name, limits[0], f"`{name}` {limits[1]}"
     if shape.type is None or shape.type is Switch or not values:

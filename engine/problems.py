@@ -1,7 +1,7 @@
 """Collecting what is wrong with a graph, so that all of it is reported at once."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .diagnostics import Diagnostic, Edit, GraphWrong, Note, Place
 
@@ -15,6 +15,8 @@ class Problems:
     """The diagnostics found so far."""
 
     found: list[Diagnostic] = field(default_factory=list)
+    texts: dict[str, str] = field(default_factory=dict)
+    """Of the files that were read on the way, by the names that places have for them."""
 
     def error(
         self,
@@ -31,6 +33,15 @@ class Problems:
 
     def warning(self, code: str, place: Place | None, message: str, *, path: str = "", help: str | None = None) -> None:
         self.found.append(Diagnostic(code, message, place, help, (), "warning", path))
+
+    def add(self, found: Collection[Diagnostic], notes: Iterable[Note]) -> None:
+        """Take over what was found in another file, once each; `notes` say how one gets there."""
+        if not found:
+            return
+        known = {(problem.code, problem.place, problem.message) for problem in self.found}
+        for problem in found:
+            if (problem.code, problem.place, problem.message) not in known:
+                self.found.append(replace(problem, notes=(*problem.notes, *notes)))
 
     def about(self, section: str, name: str) -> bool:
         """Whether something is wrong with this node or param, or with the whole section where it would stand."""

@@ -6,7 +6,7 @@ from functools import cache, reduce, wraps
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
-from .ports import File, PortType
+from .ports import File, Folder, PortType
 
 PLAIN: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool}
 
@@ -183,3 +183,11 @@ def _readable(annotation: Any) -> Any:
 def is_readable(annotation: Any) -> bool:
     """Whether a node type is known that makes values of this type from a file."""
     return isinstance(annotation, type) and issubclass(annotation, PortType) and annotation.reader is not None
+
+
+def only_linked(annotation: Any) -> bool:
+    """Whether nothing that is given from outside fits, neither plain values nor files."""
+    inner = element(annotation)
+    if inner is not None:
+        return only_linked(inner)
+    return all(isinstance(a, type) and issubclass(a, PortType) and a not in (File, Folder) for a in choices(annotation))

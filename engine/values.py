@@ -13,7 +13,7 @@ from .diagnostics import GraphWrong, nearest
 from .ports import File, Folder, PortType
 from .problems import Problems
 from .source import Mapping, Scalar, Sequence, Tree, read
-from .types import RANDOM, Random, bare, choices, element, part, taken, type_name
+from .types import PLAIN, RANDOM, Random, bare, choices, element, part, taken, type_name
 
 
 class Refused(Exception):
@@ -36,6 +36,16 @@ def is_known(value: Any) -> bool:
     if type(value) is tuple:
         return all(map(is_known, value))
     return type(value) not in _UNKNOWN
+
+
+def spelt(value: Any) -> str | None:
+    """A text that tells a value that is known from every other one; None where there is no such text."""
+    if type(value) is tuple:
+        items = [spelt(item) for item in value]
+        return None if None in items else repr(items)
+    if isinstance(value, (File, Folder)):
+        return f"{type(value).__name__} {value.path}" if value.path else None
+    return repr(value) if type(value) in (*PLAIN.values(), type(None), type(LATER)) else None
 
 
 _UNKNOWN = (Unusable, Linked, Given, Computed, type(LATER))
