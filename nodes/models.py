@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from latentgraph.engine.context import Context
+from latentgraph.engine.digest import digest
 from latentgraph.engine.node import Field, Node
 
 from .ports import Clip, Model, Vae
@@ -29,6 +30,14 @@ class LoadModel(Node, category="models"):
     name: str = Field("builtin", description="`builtin`, or the path of a model folder in the layout of diffusers")
 
     def run(self, context: Context) -> Loaded:
-        from .diffusion.layout import components
+        return _loaded(self.name)
 
-        return Loaded(*components(BUILTIN if self.name == "builtin" else Path(self.name).expanduser()))
+    def fingerprint(self) -> list[str]:
+        """The digests of the three parts: what lies in the folder, of which the name says nothing."""
+        return [digest(part) for part in _loaded(self.name)]
+
+
+def _loaded(name: str) -> Loaded:
+    from .diffusion.layout import components
+
+    return Loaded(*components(BUILTIN if name == "builtin" else Path(name).expanduser()))

@@ -59,6 +59,24 @@ def test_the_scheduler_and_the_tokenizer_count(tiny: Path, copy: Path, context: 
     assert changed == [True, True, False]
 
 
+def test_what_lies_in_the_folder_decides_whether_a_model_is_the_same(tiny: Path, copy: Path) -> None:
+    def fingerprint(folder: Path) -> list[str]:
+        return LoadModel(name=str(folder)).fingerprint()
+
+    assert fingerprint(copy) == fingerprint(tiny)
+    (copy / "README.md").write_text("about this copy")
+    (copy / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"never read")
+    assert fingerprint(copy) == fingerprint(tiny)
+    for name in ("scheduler/scheduler_config.json", "tokenizer/tokenizer_config.json", "vae/config.json", UNET):
+        path, before = copy / name, fingerprint(copy)
+        content = path.read_bytes()
+        if path.suffix == ".json":
+            edit(path, changed=True)
+        else:
+            path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+        assert fingerprint(copy) != before, name
+
+
 def test_weights_are_loaded_once_a_process(tiny: Path, copy: Path, context: Context) -> None:
     assert load_unet(load(tiny, context).model) is load_unet(load(copy, context).model)
 
