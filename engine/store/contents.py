@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
@@ -61,7 +62,7 @@ class Contents:
             return row is not None
         try:
             return bool(os.stat(self.folder / row[1]).st_size == row[0])
-        except FileNotFoundError:
+        except (OSError, TypeError, ValueError):
             return False
 
     def read(self, digest: str, type: str) -> tuple[bytes, float] | None:
@@ -72,16 +73,16 @@ class Contents:
         if row is None:
             return None
         seconds, file, wanted, content = row
-        if file is not None:
-            try:
+        try:
+            if file is not None:
                 content = (self.folder / file).read_bytes()
-            except FileNotFoundError:
-                if not self._index.row("SELECT 1 FROM contents WHERE digest=? AND type=?", digest, type):
-                    return None  # it was evicted between the two
-                content = None
-        if content is None or checksum(digest, content) != wanted:
-            raise Damaged(f"{type} {digest[:12]}")
-        return content, seconds
+            if checksum(digest, content) != wanted:
+                raise ValueError
+            return content, float(seconds)
+        except (FileNotFoundError, PermissionError, TypeError, ValueError):  # a flipped bit can change a type, too
+            if not self._index.row("SELECT 1 FROM contents WHERE digest=? AND type=?", digest, type):
+                return None  # it was evicted just now
+            raise Damaged(f"{type} {digest[:12]}") from None
 
     def decoded(self, digest: str, type: str) -> tuple[PortType, float] | None:
         """What was kept; None where it is not there, or cannot be decoded here. Raises Damaged."""
@@ -162,9 +163,11 @@ class Contents:
         self.unlink(self._index.write(do))
 
     def unlink(self, names: Iterable[str | None]) -> None:
+        """What cannot be removed now is left to `prune`."""
         for name in names:
             if name is not None:
-                (self.folder / name).unlink(missing_ok=True)
+                with contextlib.suppress(OSError, TypeError, ValueError):
+                    (self.folder / name).unlink()
 
 
 def clear_away(contents: Iterable[Content]) -> None:

@@ -58,7 +58,7 @@ class Disk:
         """Bytes that this process has added since it last settled the total of all."""
         self.limit = bound
         """Bytes in all from which on something is evicted."""
-        self.times: dict[str, tuple[float, int]] = {}
+        self.times: dict[str, tuple[float, float]] = {}
         """Of node types, what this process knows to be in the index."""
 
     # Results.
@@ -68,11 +68,15 @@ class Disk:
         row = self.index.row(_SELECT, key)
         if row is None:
             return None
-        check, outputs, sources, about, partial, made, seconds, run = row
-        if checksum(key, b"\n".join((outputs, sources, about))) != check:
+        check, outputs, sources, about, *times = row
+        try:
+            undamaged = _checksum(key, (outputs, sources, about), times) == check
+        except TypeError:  # a flipped bit can make a number of a text
+            undamaged = False
+        if not undamaged:
             raise Damaged(f"result {key[:12]}")
         from_files = from_json(sources.decode()) if sources != b"{}" else {}
-        return Record(key, from_json(outputs.decode()), from_files, Later(about), partial, made, seconds, run)
+        return Record(key, from_json(outputs.decode()), from_files, Later(about), *times)
 
     def record(self, key: str) -> Record | None:
         """The result of a key; None where there is none any more."""
@@ -88,11 +92,10 @@ class Disk:
         """The bytes written. Raises TypeError and ValueError where the record has parts that JSON cannot hold."""
         now = time.time()
         parts = [to_json(part).encode() for part in (record.outputs, record.sources, record.about)]
-        content = b"\n".join(parts)
-        size = len(content) + RESULT_ROOM
+        size = sum(map(len, parts)) + RESULT_ROOM
         node_type = str(record.about.get("type", ""))
-        times = (record.made, record.seconds, record.run)
-        row = (record.partial, node_type, *times, size, now, checksum(record.key, content), *parts, record.key)
+        times = [record.partial, float(record.made), float(record.seconds), record.run]
+        row = (*times, node_type, size, now, _checksum(record.key, parts, times), *parts, record.key)
         there: list[Ref] = []
         new: list[Content] = []
 
@@ -185,7 +188,7 @@ class Disk:
             row = connection.execute("SELECT keys FROM latest WHERE graph=?", (graph,)).fetchone()
             known = _mapping(row[0]) if row else {}
             text = json.dumps(known | dict(keys), separators=(",", ":")).encode()
-            self.written += len(text) - (len(row[0]) if row else 0)
+            self.written += len(text)
             connection.execute("INSERT OR REPLACE INTO latest VALUES (?,?,?)", (graph, time.time(), text))
 
         if not keys.items() <= self.latest(graph).items():
@@ -193,7 +196,8 @@ class Disk:
         return True
 
     def variables(self, code: str) -> tuple[str, ...]:
-        return tuple(name for (name,) in self.index.rows("SELECT name FROM variables WHERE code=? ORDER BY name", code))
+        query = "SELECT name FROM variables WHERE code=? AND typeof(name)='text' ORDER BY name"
+        return tuple(name for (name,) in self.index.rows(query, code))
 
     def add_variables(self, code: str, names: Iterable[str]) -> None:
         rows = [(code, name) for name in names]
@@ -219,8 +223,8 @@ class Disk:
         """Move the typical time of a node type towards a new one, unless it is about what was known."""
         known = self.times.get(node_type)
         if known is None:
-            row = connection.execute("SELECT seconds, count FROM times WHERE type=?", (node_type,)).fetchone()
-            known = self.times[node_type] = row or (0.0, 0)
+            query = "SELECT TOTAL(seconds), TOTAL(count) FROM times WHERE type=?"
+            known = self.times[node_type] = connection.execute(query, (node_type,)).fetchone()
         typical, count = known
         if count and abs(seconds - typical) <= 0.2 * typical + 0.005:
             return
@@ -231,11 +235,12 @@ class Disk:
 
 _INSERT = """
 INSERT OR IGNORE INTO results
-(partial, type, made, seconds, run, bytes, used, checksum, outputs, sources, about, key) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
+(partial, made, seconds, run, type, bytes, used, checksum, outputs, sources, about, key)
+VALUES (?,?,?,?,?,?,?,?,?,?,?,?)
 """
 _UPDATE = """
 UPDATE results SET
-partial=?, type=?, made=?, seconds=?, run=?, bytes=?, used=?, checksum=?, outputs=?, sources=?, about=? WHERE key=?
+partial=?, made=?, seconds=?, run=?, type=?, bytes=?, used=?, checksum=?, outputs=?, sources=?, about=? WHERE key=?
 """
 _SELECT = "SELECT checksum, outputs, sources, about, partial, made, seconds, run FROM results WHERE key=?"
 
@@ -247,6 +252,10 @@ def _touch(connection: sqlite3.Connection, keys: Iterable[str], refs: Iterable[R
     for ref in refs:
         query = "UPDATE contents SET used=? WHERE digest=? AND type=? AND used<?"
         connection.execute(query, (now, ref.digest, ref.type, before))
+
+
+def _checksum(key: str, parts: Iterable[bytes], times: Iterable[Any]) -> bytes:
+    return checksum(key, b"\n".join((*parts, repr(times).encode())))
 
 
 def _mapping(text: bytes) -> dict[str, str]:

@@ -254,9 +254,16 @@ def _opened_for_reading(file: Path) -> sqlite3.Connection:
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.execute("PRAGMA cache_size=-16000")
-    connection.create_function("worth", 3, worth, deterministic=True)
+    connection.create_function("worth", 3, _worth, deterministic=True)
     connection.text_factory = lambda text: text.decode(errors="replace")  # a flipped bit is no reason to give up
     return connection
+
+
+def _worth(*numbers: Any) -> float:
+    try:
+        return worth(*numbers)
+    except TypeError:  # a flipped bit can make a text of a number
+        return 0.0
 
 
 def _inode(file: Path) -> int:
@@ -276,7 +283,7 @@ def _size(file: Path) -> int:
 def is_damage(trouble: Exception) -> bool:
     """Whether it tells of a file that is no proper index (any more)."""
     code = getattr(trouble, "sqlite_errorcode", 0)
-    damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+    damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
     return (
         code & 0xFF in damaged
         or code == sqlite3.SQLITE_IOERR_SHORT_READ

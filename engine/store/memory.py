@@ -1,6 +1,5 @@
 """The memory tier: results and values at hand, bounded in bytes."""
 
-import heapq
 import threading
 import time
 from collections import Counter
@@ -8,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..records import Record, Ref
-from .worth import worth
+from .worth import share_of_results, worth
 
 Name = str | tuple[str, str]
 """A key, or a port type's name and a digest."""
@@ -17,7 +16,7 @@ GRAIN = 60.0
 """Seconds by which the time of the last use may be behind, so that quick runs one after the other need not note it."""
 
 
-RECORD_BYTES = 4096
+RECORD_BYTES = 2048
 """About what a record takes besides its outputs."""
 
 
@@ -98,14 +97,24 @@ class Memory:
                 del self.partials[held.item.partial]
 
     def _evict(self, bytes: int) -> None:
+        results = {name: held for name, held in self.held.items() if type(held.item) is Record}
+        values = {name: held for name, held in self.held.items() if name not in results}
+        taken = sum(held.bytes for held in results.values())
+        self._drop_least(results, taken - share_of_results(bytes, self.bytes - taken))
+        self._drop_least(values, self.bytes - bytes)
+
+    def _drop_least(self, candidates: dict[Name, Held], excess: int) -> None:
         now = time.time()
-        order = [
-            (worth(held.seconds, held.bytes, now - held.used), number, name)
-            for number, (name, held) in enumerate(self.held.items())
-        ]
-        heapq.heapify(order)
-        while self.bytes > bytes:
-            self._drop(heapq.heappop(order)[2])
+
+        def worth_of(name: Name) -> float:
+            held = candidates[name]
+            return worth(held.seconds, held.bytes, now - held.used)
+
+        for name in sorted(candidates, key=worth_of) if excess > 0 else ():
+            if excess <= 0:
+                break
+            excess -= candidates[name].bytes
+            self._drop(name)
 
 
 def bytes_of(value: Any) -> int:

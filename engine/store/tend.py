@@ -8,10 +8,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..records import Record
+from ..records import Record, Ref
 from .contents import ROOM, Damaged
 from .disk import OUTPUT_ROOM, Disk
 from .memory import GRAIN
+from .worth import share_of_results
 
 DAY = 24 * 3600.0
 
@@ -21,8 +22,8 @@ STATE_AGE = 14 * DAY
 LATEST_AGE = 90 * DAY
 """After which it is forgotten what the last run of a graph was."""
 
-RESULTS_SHARE = 8
-"""Results, which are kept longer than their values, take at most an eighth of the bound, or what values leave."""
+
+_BYTES = "COALESCE(CAST(bytes AS INTEGER), 0)"  # a flipped bit can make a text of a number
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def settle(disk: Disk) -> None:
     def do(connection: sqlite3.Connection) -> int:
         connection.execute("UPDATE total SET bytes=bytes+?", (disk.written,))
         disk.written = 0
-        return int(connection.execute("SELECT bytes FROM total").fetchone()[0])
+        return int(connection.execute("SELECT TOTAL(bytes) FROM total").fetchone()[0])
 
     total = disk.index.write(do)
     if total > disk.limit:
@@ -133,21 +134,22 @@ def verify(disk: Disk) -> list[str]:
 
 def counted(disk: Disk) -> tuple[int, int, int, int, dict[str, int]]:
     """Bytes, results, values, states, and results by node type."""
-    types = dict(disk.index.rows("SELECT type, COUNT(*) FROM results GROUP BY type ORDER BY type"))
+    rows = disk.index.rows("SELECT type, COUNT(*) FROM results GROUP BY type ORDER BY type")
+    types = {str(kind): count for kind, count in rows}
     contents = dict(disk.index.rows("SELECT state, COUNT(*) FROM contents GROUP BY state"))
-    total = disk.index.row("SELECT bytes FROM total")[0] + disk.written
+    total = int(disk.index.row("SELECT TOTAL(bytes) FROM total")[0]) + disk.written
     return total, sum(types.values()), contents.get(0, 0), contents.get(1, 0), types
 
 
 def listed(disk: Disk) -> Iterator[Listed]:
     """All results, the newest first."""
-    sizes = {(digest, kind): size for digest, kind, size in disk.index.rows("SELECT digest, type, bytes FROM contents")}
+    rows = disk.index.rows("SELECT digest, type, TOTAL(bytes) FROM contents GROUP BY digest, type")
+    sizes = {Ref(kind, digest): size for digest, kind, size in rows}
     for key in _keys(disk):
-        row = disk.index.row("SELECT bytes, used FROM results WHERE key=?", key)
+        size, used = disk.index.row("SELECT TOTAL(bytes), TOTAL(used) FROM results WHERE key=?", key)
         record = disk.record(key)
-        if row is not None and record is not None:
-            refs = {(ref.digest, ref.type) for ref in record.refs()}
-            yield Listed(record, row[0] + sum(sizes.get(ref, 0) for ref in refs), row[1])
+        if record is not None:
+            yield Listed(record, int(size + sum(sizes.get(ref, 0) for ref in set(record.refs()))), used)
 
 
 def _problem(disk: Disk, digest: str, kind: str, state: bool) -> str | None:
@@ -166,7 +168,7 @@ def _problem(disk: Disk, digest: str, kind: str, state: bool) -> str | None:
 
 
 def _keys(disk: Disk) -> list[str]:
-    return [key for (key,) in disk.index.rows("SELECT key FROM results ORDER BY rowid DESC")]
+    return [str(key) for (key,) in disk.index.rows("SELECT key FROM results ORDER BY rowid DESC")]
 
 
 def _total(connection: sqlite3.Connection) -> int:
@@ -179,11 +181,11 @@ def _total(connection: sqlite3.Connection) -> int:
 
 def _evict_results(connection: sqlite3.Connection, bytes: int, now: float, spared: float) -> int:
     taken = connection.execute("SELECT TOTAL(bytes) FROM results").fetchone()[0]
-    excess = taken - max(bytes // RESULTS_SHARE, bytes - (_total(connection) - taken))
+    excess = taken - share_of_results(bytes, _total(connection) - taken)
     if excess <= 0:
         return 0
     gone = []
-    query = "SELECT key, bytes FROM results WHERE used < ? ORDER BY worth(seconds, bytes, ? - used)"
+    query = f"SELECT key, {_BYTES} FROM results WHERE used < ? ORDER BY worth(seconds, bytes, ? - used)"
     for key, size in connection.execute(query, (spared, now)):
         if excess <= 0:
             break
@@ -199,8 +201,8 @@ def _evict_contents(disk: Disk, connection: sqlite3.Connection, bytes: int, now:
     """For each that is gone, whether it was a state."""
     excess = _total(connection) - bytes
     gone = []
-    query = """
-    SELECT digest, type, file, bytes, state, state AND used < ? AS old FROM contents WHERE used < ?
+    query = f"""
+    SELECT digest, type, file, {_BYTES}, state, state AND used < ? AS old FROM contents WHERE used < ?
     ORDER BY old DESC, worth(seconds, bytes, ? - used)
     """
     for digest, kind, file, size, state, old in connection.execute(query, (now - STATE_AGE, spared, now)):

@@ -1,10 +1,19 @@
-"""What is worth keeping: the one rule by which both tiers let things go."""
+"""What is worth keeping: the rules by which both tiers let things go."""
 
 _RUNNING = 0.001
 """Seconds that anything costs to make again, however fast its node is."""
 
 _KEEPING = 512
 """Bytes that anything takes up besides its content."""
+
+
+def share_of_results(bound: int, values: int) -> int:
+    """The bytes that results may take: half of all, or what values leave.
+
+    They are kept longer than their values, mostly much larger: without its value a result still tells that what was
+    computed from it need not run again, while a value without a result is of little use.
+    """
+    return max(bound // 2, bound - values)
 
 
 def worth(seconds: float, bytes: int, age: float) -> float:
