@@ -137,7 +137,7 @@ class Computer:
         if variables.keys() <= job.key.variables.keys():
             return job.key
         self.store.add_variables(job.key.kind.partial, variables)
-        return self.keys.key(job.node_type, job.step.inputs) or job.key
+        return self.keys.key(job.key.kind, job.step.inputs) or job.key
 
     @contextmanager
     def _unchanged(self, job: Job, inputs: Mapping[str, Any]) -> Iterator[None]:

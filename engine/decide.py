@@ -27,10 +27,10 @@ def decide(step: Step, keys: Keys, store: Store) -> Decision:
     assert not isinstance(node_type, CheckedGraph)
     if node_type.volatile:
         return Decision(None, None, f"{node_type.__name__} is volatile")
-    stale = keys.kind(node_type).code.stale
-    if stale:
-        return Decision(None, None, f"{stale[0]} was edited while this process runs; restart it to keep results")
-    key = keys.key(node_type, step.inputs)
+    kind = keys.kind(node_type)
+    if kind.code.stale:
+        return Decision(None, None, f"{kind.code.stale[0]} was edited while this process runs; restart it to keep results")
+    key = keys.key(kind, step.inputs)
     if key is None:
         return Decision(None, None, "what it reads cannot be told")
     return Decision(key, store.lookup(key.digest))

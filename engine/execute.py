@@ -167,6 +167,8 @@ class _Execution:
                 self._decide(step)
             self._take_over()
             self._start()
+            if self.flow.ready:
+                continue  # what was to be started had been computed elsewhere by now
             if not self.running and not self.elsewhere:
                 return
             if self.cancelled.is_set() and not self.running:
@@ -335,7 +337,7 @@ class _Execution:
             maker = self.makers[ref.digest]
             if ref.digest not in self.blocked:
                 record = self.records.get(maker)
-                key = self.keys.key(maker.node.type, maker.inputs) if record is not None else None  # type: ignore[arg-type]
+                key = decide(maker, self.keys, self.store).key if record is not None else None
                 self._enqueue(Job(maker, key, record))
             waiting = self.blocked.setdefault(ref.digest, [])
             if first and job is not None:

@@ -42,6 +42,7 @@ UNKNOWN = Mark("UNKNOWN")
 _WORST = (FAILED, ABSENT, UNKNOWN)
 
 Stages = Generator[list["Step"], None, None]
+_Target = tuple["Step", str, tuple[int, ...]]
 _Split = tuple[dict[str, Any], list[tuple[str, Any, bool, Any]]]
 
 
@@ -65,6 +66,7 @@ class Step:
         "scope",
         "sources",
         "stages",
+        "targets",
         "users",
         "uses",
         "waiters",
@@ -92,6 +94,8 @@ class Step:
         self.wanted = False
         self.open = 0
         self.stages: Stages | None = None
+        self.targets: list[_Target | None] | None = None
+        """Where its inputs come from, as soon as it has asked for them."""
         self.waiters: list[Step] = []
         self.uses: list[Step] = []
         self.users = 0
@@ -216,7 +220,7 @@ class Flow:
     ) -> None:
         self.top = Scope(checked)
         self.constant, self.finished, self.released = constant, finished, released
-        self.ready: list[Step] = []
+        self.ready: list[tuple[tuple[int, ...], int, Step]] = []
         self.agenda: deque[Step] = deque()
         self.splits: dict[int, _Split] = {}
         self.known: list[Step] = []
@@ -237,7 +241,7 @@ class Flow:
         return [self.want(Linked(name, output)) for output in outputs]
 
     def next(self) -> Step | None:
-        return heapq.heappop(self.ready) if self.ready else None
+        return heapq.heappop(self.ready)[2] if self.ready else None
 
     def value(self, link: Linked) -> Any:
         """What a link of the top level brings, or a mark. Raises ValueError for an element that a list has not."""
@@ -267,24 +271,41 @@ class Flow:
             self._advance(agenda.popleft())
 
     def _advance(self, step: Step) -> None:
-        """Take the step's next stages, up to one that waits for others."""
+        """Go on with a step, up to where it waits for others."""
+        if step.targets is not None:
+            self._take_inputs(step)
+            return
         if step.stages is None:
-            step.stages = self._gather(step) if isinstance(step, Gather) else self._node(step)
-        for needed in step.stages:
-            still_open = 0
-            for other in needed:
-                other.users += 1
-                step.uses.append(other)
-                if other.outputs is PENDING:
-                    other.waiters.append(step)
-                    still_open += 1
-                    self._want(other)
-            if still_open:
-                step.open = still_open
+            if type(step) is Gather:
+                step.stages = self._gather(step)
+            elif step.scope.conditions or step.node.when is not True or step.node.type is Switch:
+                step.stages = self._before_inputs(step)
+            else:
+                step.certain = True
+                self._ask_for_inputs(step)
                 return
+        for needed in step.stages:
+            if self._ask(step, needed):
+                return
+        if step.outputs is PENDING:
+            self._ask_for_inputs(step)
+
+    def _ask(self, step: Step, needed: list[Step]) -> int:
+        """Have a step wait for those it needs; how many of them are not there yet."""
+        still_open = 0
+        for other in needed:
+            other.users += 1
+            if other.outputs is PENDING:
+                other.waiters.append(step)
+                still_open += 1
+                if not other.wanted:
+                    self._want(other)
+        step.uses += needed
+        step.open = still_open
+        return still_open
 
     def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, reason: str = "") -> None:
-        step.outputs, step.reason, step.stages = outputs, reason, None
+        step.outputs, step.reason, step.stages, step.targets = outputs, reason, None, None
         if type(outputs) is Mark and outputs is not UNKNOWN and (step.wrong or type(step) is not Gather):
             self.finished(step)
         for waiter in step.waiters:
@@ -304,44 +325,57 @@ class Flow:
 
     # what a step waits for, stage by stage
 
-    def _node(self, step: Step) -> Stages:
-        scope, node = step.scope, step.node
-        if scope.conditions or node.when is not True:
+    def _before_inputs(self, step: Step) -> Stages:
+        """What decides whether a step needs its inputs at all."""
+        if step.scope.conditions or step.node.when is not True:
             yield from self._condition(step)
             if step.outputs is not PENDING:
                 return
         step.certain = True
-        if node.type is Switch:
+        if step.node.type is Switch:
             yield from self._switch(step)
-            return
-        inputs, dynamic = self._split(node)
-        step.inputs = inputs = dict(inputs)
-        for name in step.elements:
-            inputs[name] = step.elements[name]
+
+    def _ask_for_inputs(self, step: Step) -> None:
+        scope = step.scope
+        constant, dynamic = self._split(step.node)
+        step.inputs = {**constant, **step.elements}
+        needed: list[Step] = []
+        step.targets = targets = []
         try:
-            # Most inputs are links to a node beside this one: their targets are looked up once.
-            targets = [scope.target(form) if type(form) is Linked else None for _, form, _, _ in dynamic]
-            needed: list[Step] = []
-            for target, (_, form, _, _) in zip(targets, dynamic, strict=True):
+            for _, form, _, _ in dynamic:
+                # Most inputs are links: their targets are looked up once.
+                target = scope.target(form) if type(form) is Linked else None
+                targets.append(target)
                 if target is not None:
                     needed.append(target[0])
                 else:
                     needed += self._steps(scope, form)
-            yield needed
-            worst: tuple[Mark, str] | None = None
-            for target, (name, form, required, floating) in zip(targets, dynamic, strict=True):
-                value = _indexed(*target) if target is not None else self._value(scope, form)
+        except (_Wrong, OSError) as wrong:
+            self._refuse(step, wrong)
+            return
+        if not needed or not self._ask(step, needed):
+            self._take_inputs(step)
+
+    def _take_inputs(self, step: Step) -> None:
+        """Hand the step out, or settle it where an input is not there."""
+        assert step.targets is not None
+        worst: tuple[Mark, str] | None = None
+        try:
+            for target, (name, form, required, floating) in zip(
+                step.targets, self._split(step.node)[1], strict=True
+            ):
+                value = _indexed(*target) if target is not None else self._value(step.scope, form)
                 if type(value) is not Mark:
-                    inputs[name] = value if floating is None else coerced(value, floating)
+                    step.inputs[name] = value if floating is None else coerced(value, floating)
                 elif (value is not ABSENT or required) and (
                     worst is None or _WORST.index(value) < _WORST.index(worst[0])
                 ):
-                    worst = value, self._because(scope, form, value)
+                    worst = value, self._because(step.scope, form, value)
         except (_Wrong, OSError) as wrong:
             self._refuse(step, wrong)
             return
         if worst is None:
-            heapq.heappush(self.ready, step)
+            heapq.heappush(self.ready, (step.order, id(step), step))
         else:
             self._settle(step, worst[0], worst[1])
 

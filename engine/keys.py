@@ -55,7 +55,7 @@ class Key(NamedTuple):
 
 
 class Kind:
-    """A node type as keys have it."""
+    """A node type as the keys of one run have it."""
 
     def __init__(self, node_type: type[Node]) -> None:
         self.type = node_type
@@ -96,12 +96,11 @@ class Keys:
     def kind(self, node_type: type[Node]) -> Kind:
         found = self.kinds.get(node_type)
         if found is None:
-            found = self.kinds[node_type] = kind_of(node_type)
+            found = self.kinds[node_type] = Kind(node_type)
         return found
 
-    def key(self, node_type: type[Node], inputs: Mapping[str, Any]) -> Key | None:
+    def key(self, kind: Kind, inputs: Mapping[str, Any]) -> Key | None:
         """The key of a node with these inputs; None where its fingerprint cannot be taken, so that it has to run."""
-        kind = self.kind(node_type)
         names = self.store.variables(kind.partial)
         variables = {name: os.environ.get(name) for name in names} if names else _NO_VARIABLES
         parts: list[Any] = [kind.header]
@@ -111,7 +110,7 @@ class Keys:
             (_ENCODERS.get(type(value)) or _encoder(value))(value, parts)
         fingerprint = None
         if kind.has_fingerprint:
-            fingerprint = self._fingerprint(node_type, inputs)
+            fingerprint = self._fingerprint(kind.type, inputs)
             if fingerprint is None:
                 return None
             parts.append(encoded(fingerprint))
@@ -130,11 +129,6 @@ class Keys:
         if type(value) is Ref:
             return self.load(value)
         return tuple(map(self._loaded, value)) if type(value) is tuple else value
-
-
-@cache
-def kind_of(node_type: type[Node]) -> Kind:
-    return Kind(node_type)
 
 
 def environment(code: Code) -> dict[str, str]:

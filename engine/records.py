@@ -53,7 +53,7 @@ def refs_in(value: Any) -> Iterator[Ref]:
 
 def to_json(value: Any) -> str:
     """Plain values, references and tuples as JSON; `from_json` gives the same again."""
-    return json.dumps(value, default=_reference, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 def from_json(text: str) -> Any:
@@ -64,6 +64,9 @@ def _reference(value: Any) -> Any:
     if isinstance(value, Ref):
         return {"$ref": [value.type, value.digest]}
     raise TypeError(f"a {type(value).__name__} is no plain value")
+
+
+_ENCODER = json.JSONEncoder(default=_reference, separators=(",", ":"))
 
 
 def _referenced(found: dict[str, Any]) -> Any:

@@ -44,14 +44,15 @@ def rendered(value: Any, live: Live, store: Store, missing: list[Ref]) -> Any:
             return None
         return Rendered(value, kind, tuple(found.written()))
     key = _key(kind, value)
-    files = _kept(key, store)
+    files = _kept(key, store) if key is not None else None
     if files is None:
         found = live.get(value)
         if found is None:
             missing.append(value)
             return None
         files = tuple(found.written())
-        _keep(key, value, files, live, store)
+        if key is not None:
+            _keep(key, value, files, live, store)
     return Rendered(value, kind, files)
 
 
@@ -60,7 +61,8 @@ def renderable(value: Ref, store: Store) -> bool:
     kind = port_types()[value.type]
     if issubclass(kind, (File, Folder)):
         return False
-    record = store.lookup(_key(kind, value))
+    key = _key(kind, value)
+    record = store.lookup(key) if key is not None else None
     return record is not None and all(map(store.has, record.refs()))
 
 
@@ -82,20 +84,10 @@ def _keep(key: str, value: Ref, files: tuple[Written, ...], live: Live, store: S
         live.release(ref)
 
 
-def _key(kind: type[PortType], value: Ref) -> str:
-    return hashlib.sha256(_header(kind) + encoded(value)).hexdigest()
-
-
-_headers: dict[type[PortType], bytes] = {}
-
-
-def _header(kind: type[PortType]) -> bytes:
-    found = _headers.get(kind)
-    if found is None:
-        found = _headers[kind] = _new_header(kind)
-    return found
-
-
-def _new_header(kind: type[PortType]) -> bytes:
+def _key(kind: type[PortType], value: Ref) -> str | None:
+    """What the files of a value are kept under; None where the code that writes them cannot be told for certain."""
     code = code_of(kind, ("written",))
-    return b"written" + encoded([KEY_FORMAT, kind.__name__, code.digest, dict(code.distributions), environment(code)])
+    if code.stale or not code.complete:
+        return None
+    ingredients = [KEY_FORMAT, kind.__name__, code.digest, dict(code.distributions), environment(code), value]
+    return hashlib.sha256(b"written" + encoded(ingredients)).hexdigest()
