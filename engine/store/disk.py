@@ -41,18 +41,12 @@ class Disk:
         self.folder = folder
         self.bound = bound
         self.notice = notice
-        file = folder / "index.sqlite"
-        refuse_newer(file)
-        self.writable = not folder.exists() or os.access(folder, os.W_OK)
-        if self.writable:
-            folder.mkdir(parents=True, exist_ok=True)
-            self.locks = Locks(folder / "locks")
-            self.index = Index(file, self.locks, power=power, notice=notice)
-            (folder / "values").mkdir(exist_ok=True)
-            (folder / "writing").mkdir(exist_ok=True)
-        else:
-            self.locks = Locks(None)
-            self.index = Index(file, None, power=power, notice=notice)
+        self.writable = True
+        refuse_newer(folder / "index.sqlite")
+        try:
+            self._open(power)
+        except (OSError, sqlite3.Error) as trouble:
+            self._open_for_reading(power, trouble)
         self.contents = Contents(folder, self.index, self.locks, power=power, notice=notice)
         self.written = 0
         """Bytes that this process has added since it last settled the total of all."""
@@ -60,6 +54,25 @@ class Disk:
         """Bytes in all from which on something is evicted."""
         self.times: dict[str, tuple[float, float]] = {}
         """Of node types, what this process knows to be in the index."""
+
+    def _open(self, power: bool) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(self.folder, os.W_OK):
+            raise PermissionError("it is write-protected")
+        self.locks = Locks(self.folder / "locks")
+        self.index = Index(self.folder / "index.sqlite", self.locks, power=power, notice=self.notice)
+        for name in ("values", "writing"):
+            (self.folder / name).mkdir(exist_ok=True)
+
+    def _open_for_reading(self, power: bool, trouble: Exception) -> None:
+        """What can be done with a folder that is write-protected, or on a full disk."""
+        self.writable = False
+        self.locks = Locks(None)
+        try:
+            self.index = Index(self.folder / "index.sqlite", None, power=power, notice=self.notice)
+        except sqlite3.Error:
+            raise trouble from None
+        self.notice(unwritable(self.folder, trouble))
 
     # Results.
 
@@ -243,6 +256,10 @@ UPDATE results SET
 partial=?, made=?, seconds=?, run=?, type=?, bytes=?, used=?, checksum=?, outputs=?, sources=?, about=? WHERE key=?
 """
 _SELECT = "SELECT checksum, outputs, sources, about, partial, made, seconds, run FROM results WHERE key=?"
+
+
+def unwritable(folder: Path, trouble: Exception) -> str:
+    return f"the store {folder} cannot be written ({trouble}): new results are kept in memory only"
 
 
 def _touch(connection: sqlite3.Connection, keys: Iterable[str], refs: Iterable[Ref], now: float) -> None:

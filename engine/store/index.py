@@ -184,7 +184,7 @@ class Index:
                 self._notice(f"the index of the store {self.file.parent} is gone, what it had will be made again")
             try:
                 self._connection = _opened(self.file, self._power)
-            except sqlite3.DatabaseError as trouble:
+            except (sqlite3.Error, UnicodeDecodeError) as trouble:
                 if not is_damage(trouble):
                     raise
                 self._remove()
@@ -285,7 +285,8 @@ def is_damage(trouble: Exception) -> bool:
     code = getattr(trouble, "sqlite_errorcode", 0)
     damaged = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG)
     return (
-        code & 0xFF in damaged
+        isinstance(trouble, UnicodeDecodeError)  # of a message that SQLite makes of what it found
+        or code & 0xFF in damaged
         or code == sqlite3.SQLITE_IOERR_SHORT_READ
         or (isinstance(trouble, sqlite3.OperationalError) and str(trouble).startswith("no such "))
     )

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..records import Record, Ref
 from . import tend
-from .disk import STATE_SECONDS, Disk
+from .disk import STATE_SECONDS, Disk, unwritable
 from .index import FORMAT, Index, StoreError, is_busy, is_damage
 from .locks import Claim, Locks
 from .memory import GRAIN, Memory
@@ -75,11 +75,8 @@ class Store:
         except (OSError, sqlite3.Error) as trouble:
             self._say(f"the store {folder} cannot be used ({trouble}): results are kept in memory only")
             return
-        if not self._disk.writable:
-            self._say(f"the store {folder} cannot be written: new results are kept in memory only")
-            return
         self._locks = self._disk.locks
-        if not self._locks.shared:
+        if self._disk.writable and not self._locks.shared:
             self._say("on this system, two processes may compute the same result at the same time")
 
     # Results.
@@ -291,7 +288,7 @@ class Store:
                 break
             try:
                 return do(disk)
-            except (OSError, sqlite3.Error, StoreError) as trouble:
+            except (OSError, sqlite3.Error, StoreError, UnicodeDecodeError) as trouble:
                 if not self._overcome(disk, trouble, writing):
                     break
         return otherwise
@@ -301,7 +298,7 @@ class Store:
         if is_damage(trouble) and disk.writable:
             try:
                 disk.index.renew()
-            except (OSError, sqlite3.Error, StoreError) as more:
+            except (OSError, sqlite3.Error, StoreError, UnicodeDecodeError) as more:
                 trouble = more
             else:
                 return True
@@ -309,7 +306,7 @@ class Store:
             self._say(f"the store {disk.folder} is busy: some results are kept in memory only")
         elif writing:
             disk.writable = False
-            self._say(f"the store {disk.folder} cannot be written ({trouble}): new results are kept in memory only")
+            self._say(unwritable(disk.folder, trouble))
         else:
             self._disk = None
             self._say(f"the store {disk.folder} cannot be read ({trouble}): results are kept in memory only")
