@@ -182,8 +182,9 @@ class Store:
         """Around a run: as long as it is inside, no process evicts from disk what was used since it began."""
         with self._locks.run(time.time()):
             yield
-        if self._disk is not None and self._disk.written:
-            self._disk.limit = self._disk.bound
+        disk = self._disk
+        if disk is not None and (disk.written or disk.limit > disk.bound):
+            disk.limit = disk.bound
             self._on_disk(tend.settle, None, writing=True)
 
     # What is remembered beside results.
