@@ -23,7 +23,7 @@ from .compute import Computer, Job, Outcome
 from .context import Cancelled
 from .decide import Decision, decide
 from .failures import described_failure, explained
-from .flow import FAILED, NOTHING, Flow, Mark, Step, merged
+from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step, merged
 from .keys import Keys
 from .live import Live, Missing
 from .order import needed_by
@@ -358,7 +358,7 @@ class _Execution:
             failure = ValueError(step.reason)
             self.result.failures[step.address] = failure
             self._finish(step, "failed", error=step.reason)
-        elif step.address not in self.result.nodes:
+        elif step.address not in self.result.nodes and not isinstance(step, Gather):
             self._finish(step, "skipped", reason=step.reason)
 
     def _finish(self, step: Step, status: str, **more: Any) -> None:

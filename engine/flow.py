@@ -11,6 +11,7 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -37,9 +38,18 @@ ABSENT = Mark("ABSENT")
 """Not there in this run: the `when` of a node is false."""
 FAILED = Mark("FAILED")
 UNKNOWN = Mark("UNKNOWN")
-"""Only running can tell: what a plan does not know."""
+"""Whether it is there, only running can tell."""
 
 _WORST = (FAILED, ABSENT, UNKNOWN)
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A value that only running can tell, in a plan; equal symbols stand for equal values."""
+
+    symbol: Any
+    maker: str
+    """The address of a step that gives it."""
+
 
 Stages = Generator[list["Step"], None, None]
 _Target = tuple["Step", str, tuple[int, ...]]
@@ -206,8 +216,8 @@ class Flow:
     """Follow a graph from the links that are wanted.
 
     `next` gives the steps whose inputs are known, those earlier in the file first; whoever takes one says later by
-    `settle` what became of it. `finished` is called with each step that is settled without having been handed out
-    because something it needs is not there, `released` with each whose outputs nobody will ask for again.
+    `settle` what became of it. `finished` is called with each step that is settled by a mark, because something it
+    needs is not there, say; `released` with each whose outputs nobody will ask for again.
     """
 
     def __init__(
@@ -306,7 +316,7 @@ class Flow:
 
     def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, reason: str = "") -> None:
         step.outputs, step.reason, step.stages, step.targets = outputs, reason, None, None
-        if type(outputs) is Mark and outputs is not UNKNOWN and (step.wrong or type(step) is not Gather):
+        if type(outputs) is Mark:
             self.finished(step)
         for waiter in step.waiters:
             waiter.open -= 1
@@ -409,8 +419,8 @@ class Flow:
             if value is False:
                 self._settle(step, ABSENT, "its `when` is false")
                 return
-            if type(value) is Mark:
-                self._settle(step, value, self._because(scope, form, value))
+            if value is not True:
+                self._undecided(step, scope, form, value)
                 return
 
     def _switch(self, step: Step) -> Stages:
@@ -418,12 +428,14 @@ class Flow:
         form = inputs["condition"]
         yield list(self._steps(scope, form))
         value = self._value(scope, form)
-        if type(value) is not Mark:
+        if type(value) is bool:
             form = inputs.get("then" if value else "otherwise", ABSENT)
             yield list(self._steps(scope, form))
             value = self._value(scope, form)
+        elif type(value) is Unknown:
+            value = UNKNOWN
         if type(value) is Mark:
-            self._settle(step, value, self._because(scope, form, value))
+            self._undecided(step, scope, form, value)
         else:
             step.sources = merged([used.sources for used in step.uses])
             self._settle(step, {"value": value})
@@ -439,10 +451,14 @@ class Flow:
             over = node.foreach.over
             yield [found for form in over.values() for found in self._steps(scope, form)]
             lists = {name: self._value(scope, form) for name, form in over.items()}
-            marks = [(value, over[name]) for name, value in lists.items() if type(value) is Mark]
+            marks = [
+                (UNKNOWN if type(value) is Unknown else value, over[name])
+                for name, value in lists.items()
+                if type(value) is not tuple
+            ]
             if marks:
                 mark, form = min(marks, key=lambda found: _WORST.index(found[0]))
-                self._settle(step, mark, self._because(scope, form, mark))
+                self._undecided(step, scope, form, mark)
                 return
             elements = scope.expanded(node, _choices(lists, node.foreach.zipped, step.address))
             targets = [_output(element, step.output) for element in elements]
@@ -458,6 +474,11 @@ class Flow:
                 return
         step.sources = merged(target[0].sources for target in targets)
         self._settle(step, {step.output: tuple(value for value in values if value is not ABSENT)})
+
+    def _undecided(self, step: Step, scope: Scope, form: Any, value: Any) -> None:
+        """Settle a step that is not there, or of which only running can tell whether it is."""
+        mark = value if type(value) is Mark else UNKNOWN
+        self._settle(step, mark, self._because(scope, form, mark))
 
     # values
 
@@ -495,7 +516,12 @@ class Flow:
         if kind is Computed:
             values = {name: self._param(scope, name) for name in form.expression.params()}
             marks = [value for value in values.values() if type(value) is Mark]
-            return min(marks, key=_WORST.index) if marks else evaluate(form.expression, values)
+            if marks:
+                return min(marks, key=_WORST.index)
+            unknown = [value for value in values.values() if type(value) is Unknown]
+            if unknown:
+                return Unknown((str(form.expression), tuple(values.items())), unknown[0].maker)
+            return evaluate(form.expression, values)
         return self.constant(form)
 
     def _param(self, scope: Scope, name: str) -> Any:
@@ -507,7 +533,7 @@ class Flow:
             value = self._value(scope.outer, scope.bound[name])
         if value is ABSENT and param.default is not MISSING:
             value = self.constant(param.default)
-        if type(value) is Mark or value is None:
+        if type(value) in (Mark, Unknown) or value is None:
             return value
         value = coerced(value, param.annotation)
         wrong = outside_limits(param, value)
@@ -517,7 +543,8 @@ class Flow:
 
     def _because(self, scope: Scope, form: Any, mark: Mark) -> str:
         """Why a value is not there, in words that follow `skipped: ` or `depends `."""
-        blamed = next((step for step in self._steps(scope, form) if step.outputs is mark), None)
+        steps = list(self._steps(scope, form))
+        blamed = next((step for step in steps if step.outputs is mark), steps[0] if steps else None)
         if blamed is None:
             return "a value it needs is not there"
         if mark is UNKNOWN:
@@ -561,6 +588,9 @@ def _element(value: Any, index: tuple[int, ...], called: str) -> Any:
     for position in index:
         if type(value) is Mark:
             return value
+        if type(value) is Unknown:
+            value = Unknown((value.symbol, position), value.maker)
+            continue
         if position >= len(value):
             raise _Wrong(f"`{called}` has {len(value)} elements, {position} was asked for")
         value = value[position]

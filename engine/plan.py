@@ -1,17 +1,19 @@
 """The plan: what a run would do with each node, and why, without running anything.
 
-It follows the same flow as `execute` and asks the same function, `decide`. What a node that would run gives is not
-known, so what depends on it is not decided: it runs unless that gives what it gave before.
+It follows the same flow as `execute` and asks the same function, `decide`. A value that only running can tell flows as
+an unknown one, which has a symbol: the key of the node that would compute it. What depends on one runs unless it turns
+out to be what it was before; but if no such node has ever been computed, it runs. Nodes with equal keys, symbols
+included, compute the same, so that only the first of them runs.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from .checked import CheckedGraph
 from .decide import Decision, decide
 from .execute import graph_id
-from .flow import ABSENT, FAILED, UNKNOWN, Flow, Gather, Mark, Step
+from .flow import ABSENT, FAILED, UNKNOWN, Flow, Gather, Mark, Step, Unknown
 from .keys import Keys
 from .live import Live
 from .reasons import difference
@@ -63,6 +65,8 @@ class _Planning:
         self.flow = Flow(checked, constant=self.live.by_reference)
         self.latest = store.latest(graph_id(checked))
         self.decided: dict[Step, Decision] = {}
+        self.unknown: dict[Step, str] = {}
+        """Steps with an input that only running can tell, and the address of a step that gives it."""
         self.first: dict[str, Step] = {}
         """By its key, the first step that would compute a result: others with the same key wait for it."""
         self.again: set[Step] = set()
@@ -75,15 +79,26 @@ class _Planning:
         for link in outputs.values():
             self.flow.want(link)
         while (step := self.flow.next()) is not None:
-            decision = self.decided[step] = decide(step, self.keys, self.store)
-            if decision.key is not None and decision.record is None:
-                self.first.setdefault(decision.key.digest, step)
-            self.flow.settle(step, UNKNOWN if decision.record is None else decision.record.outputs)
+            self._decide(step)
         self._find_gone(self.flow.value(link) for link in outputs.values())
         planned = {step: self._planned(step) for step in self.flow.known}
-        for step in [step for step in planned if step.outputs is UNKNOWN and step not in self.decided]:
+        for step in [step for step in planned if step.outputs is UNKNOWN]:
             self._look_behind(step, planned)
         return Plan(tuple(planned[step] for step in sorted(planned)))
+
+    def _decide(self, step: Step) -> None:
+        decision = self.decided[step] = decide(step, self.keys, self.store)
+        if decision.record is not None:
+            self.flow.settle(step, decision.record.outputs)
+            return
+        unknown = next((found for value in step.inputs.values() for found in _unknown_in(value)), None)
+        if unknown is not None:
+            self.unknown[step] = unknown.maker
+        symbol = decision.key.digest if decision.key is not None else step.address
+        maker = self.first.setdefault(symbol, step).address
+        node_type = step.node.type
+        assert not isinstance(node_type, CheckedGraph)
+        self.flow.settle(step, {output: Unknown((symbol, output), maker) for output in node_type.outputs()})
 
     # values that are gone
 
@@ -102,7 +117,7 @@ class _Planning:
             if not renderable(ref, self.store)
         ]
         for step, decision in self.decided.items():
-            if decision.record is None:
+            if decision.record is None and step not in self.unknown:
                 needed += _refs(step)
         while needed:
             ref = needed.pop()
@@ -118,26 +133,22 @@ class _Planning:
         if step in self.again:
             return self._said(step, "run", "its value is no longer in the store")
         if decision is not None:
-            first = self.first.get(decision.key.digest, step) if decision.key is not None else step
-            if decision.record is not None or first is not step:
-                return self._said(step, "reuse", "" if first is step else f"{first.address} computes the same")
-            return self._said(step, "run", self._why(step, decision))
+            return self._said(step, *self._of_decided(step, decision))
         if step.outputs in (ABSENT, FAILED):
             return self._said(step, "skip", step.reason)
         if step.outputs is not UNKNOWN:
             return self._said(step, "reuse")  # a Switch hands on what it is given
-        kind = step.node.type
-        if step.certain and not isinstance(kind, CheckedGraph) and not self._ever(step):
-            return self._said(step, "run", "no result yet")
-        on = step.reason.removeprefix("on ")
-        why = f"it runs unless {on} gives what it gave before" if step.certain else f"its `when` depends on {on}"
-        return self._said(step, "depends", why)
+        return self._said(step, "depends", f"what becomes of it depends {step.reason}")
 
-    def _ever(self, step: Step) -> bool:
-        """Whether any result of such a node is known, so that it could be reused."""
-        node_type = step.node.type
-        assert not isinstance(node_type, CheckedGraph)
-        return _is_switch(step) or self.store.known_partial(self.keys.kind(node_type).partial)
+    def _of_decided(self, step: Step, decision: Decision) -> tuple[Action, str]:
+        if decision.record is not None:
+            return "reuse", ""
+        first = self.first.get(decision.key.digest, step) if decision.key is not None else step
+        if first is not step:
+            return "reuse" if first not in self.unknown else "depends", f"{first.address} computes the same"
+        if step in self.unknown and decision.key is not None and self.store.known_partial(decision.key.kind.partial):
+            return "depends", f"it runs unless {self.unknown[step]} gives what it gave before"
+        return "run", self._why(step, decision)
 
     def _look_behind(self, step: Step, planned: dict[Step, Planned]) -> None:
         """Add what an undecided step might ask for."""
@@ -167,6 +178,14 @@ def _is_switch(step: Step) -> bool:
     from .switch import Switch
 
     return step.node.type is Switch
+
+
+def _unknown_in(value: Any) -> Iterator[Unknown]:
+    if type(value) is Unknown:
+        yield value
+    elif type(value) is tuple:
+        for item in value:
+            yield from _unknown_in(item)
 
 
 def _refs(step: Step) -> list[Ref]:
