@@ -9,7 +9,7 @@ from .diagnostics import Note
 from .facts import Facts
 from .given import param_values, read_from_files
 from .graph import Graph, WrittenNode
-from .inputs import Inputs, refused_inputs
+from .inputs import Inputs, elements, refused_inputs
 from .node import Node
 from .order import Waits, cycles, in_order, needed_by
 from .params import MISSING, Param, is_drawn, outside_limits
@@ -21,6 +21,9 @@ from .source import Scalar
 from .subgraphs import GraphFile, is_graph_file, load_files
 from .types import choices, element, only_linked, type_name
 from .values import UNUSABLE, spelt
+
+MOST_RUNS = 1_000_000
+"""How many nodes a run may have, those of all elements of a foreach counted."""
 
 
 def check(graph: Graph, registry: Registry, problems: Problems, given: Mapping[str, Any] | None = None) -> CheckedGraph:
@@ -48,6 +51,8 @@ class _Used:
         self.checked: dict[tuple[str | None, ...], CheckedGraph] = {}
         self.absent: dict[int, frozenset[str]] = {}
         """The outputs that are known to be absent, by the identity of the graph."""
+        self.sizes: dict[int, int] = {}
+        """How many nodes there are to run, each element of a foreach for itself, by the identity of the graph."""
         self.skipped: dict[int, set[str]] = {}
         """The nodes that are wrong or absent, by the identity of the graph."""
 
@@ -73,6 +78,7 @@ class _Checker:
         self.references = References(file.graph, file.shapes, linked, problems)
         self.inputs = Inputs(file.graph, self.references, problems)
         self.waits: Waits = {}
+        self.size = 0
         self.absent = Absent()
 
     def check(self, random: Mapping[str, int]) -> CheckedGraph:
@@ -87,9 +93,11 @@ class _Checker:
             linked = self._output(name, link)
             if linked is not None:
                 outputs[name] = linked
+        self._positions(nodes, outputs)
         self.waits = _waits(nodes)
         nodes = {name: nodes[name] for name in self._order()}
         checked = CheckedGraph(self.graph, self.params, nodes, outputs, random)
+        self.used.sizes[id(checked)] = self.size
         self.absent = absent_in(checked, self.used.absent, self.problems)
         self.used.absent[id(checked)] = frozenset(name for name, link in outputs.items() if self.absent.reason(link))
         self.used.skipped[id(checked)] = skipped | self.absent.nodes.keys()
@@ -121,8 +129,20 @@ class _Checker:
         if isinstance(kind, GraphFile):
             params = {name: _inside(param, inputs, foreach) for name, param in kind.graph.params.items()}
             graph = self.used.graph(kind, params, (written.use(), *self.notes))
+            self._count(written, graph, foreach)
             return CheckedNode(name, graph, inputs, when, foreach, written.timeout, written.retry)
+        self.size += 1 if foreach is None else elements(foreach)
         return CheckedNode(name, kind, inputs, when, foreach, written.timeout, written.retry)
+
+    def _count(self, written: WrittenNode, graph: CheckedGraph, foreach: Foreach | None) -> None:
+        """Count the nodes of a graph that is used, and refuse what is too much to do."""
+        size = self.used.sizes[id(graph)] * (1 if foreach is None else elements(foreach))
+        self.size += size
+        if size > MOST_RUNS >= self.used.sizes[id(graph)]:
+            self.problems.error(
+                "too-large", written.name.place, f"this comes to {size:,} nodes, the most is {MOST_RUNS:,}",
+                help="split the lists over several runs", path=f"nodes.{written.name.text}",
+            )  # fmt: skip
 
     def _unknown_type(self, written: WrittenNode) -> None:
         text = written.type.text
@@ -138,6 +158,26 @@ class _Checker:
         )  # fmt: skip
 
     # the whole
+
+    def _positions(self, nodes: Mapping[str, CheckedNode], outputs: Mapping[str, Linked]) -> None:
+        """Says where an element is asked for that a foreach, whose lists are known, does not have."""
+        lengths = {
+            name: elements(node.foreach)
+            for name, node in nodes.items()
+            if node.foreach is not None and all(isinstance(values, tuple) for values in node.foreach.over.values())
+        }
+        if not lengths:
+            return
+        asked = [(f"outputs.{name}", self.graph.outputs[name][1].place, link) for name, link in outputs.items()]
+        for name, written in self.graph.nodes.items():
+            for key, tree in written.entries():
+                links = links_in(nodes[name].inputs.get(key.text))
+                asked += [(f"nodes.{name}.inputs.{key.text}", tree.place, link) for link in links]
+        for path, place, link in asked:
+            length = lengths.get(link.node)
+            if length is not None and link.index and link.index[0] >= length:
+                message = f"`{link.node}` has {length} elements, counted from 0"
+                self.problems.error("out-of-range", place, message, path=path)
 
     def _output(self, name: str, link: Scalar) -> Linked | None:
         path = f"outputs.{name}"

@@ -1,6 +1,7 @@
 """What the nodes of a graph are given: the values of their inputs, and what is wrong with names and values."""
 
 from collections.abc import Iterator, Mapping
+from math import prod
 from typing import Any
 
 from pydantic import ValidationError
@@ -126,15 +127,12 @@ class Inputs:
                 "out-of-range", written.foreach.place, f"`zip` walks lists of one length together: {listed}", path=path
             )
             return
-        count = 1
-        for length in lengths.values():
-            count = max(count, length) if foreach.zipped else count * length
+        count = elements(foreach)
         if count > MOST_ELEMENTS:
             message = f"`foreach` comes to {count:,} elements, the most is {MOST_ELEMENTS:,}"
             self.problems.error(
-                "too-large", written.foreach.place, message,
-                help="split the lists over several runs", path=path,
-            )  # fmt: skip
+                "too-large", written.foreach.place, message, help="split the lists over several runs", path=path
+            )
 
     # limits
 
@@ -191,6 +189,12 @@ class Inputs:
             "unknown-input", key.place, f"{shape.name} has no input `{key.text}`", help=help, notes=notes, path=path
         )
         return near
+
+
+def elements(foreach: Foreach) -> int:
+    """How many elements a foreach has, as far as its lists are known."""
+    lengths = [len(values) for values in foreach.over.values() if isinstance(values, tuple)]
+    return max(lengths, default=1) if foreach.zipped else prod(lengths)
 
 
 def _empty(tree: Tree) -> bool:

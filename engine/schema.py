@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from typing import Any, Literal, get_origin
 
 from . import describe
-from .graph import FORMAT
+from .graph import FORMAT, RETRIES
 from .node import Input, Node
-from .types import bare, choices, element
+from .ports import port_types
+from .subgraphs import GRAPH_FILE
+from .types import PLAIN, bare, choices, element
 
 NAME = r"^(?!params$)[A-Za-z_]\w*$"
 LINK = r"^\$[A-Za-z_]\w*(\.\w+)*$"
@@ -66,38 +68,67 @@ def graph_schema(types: Iterable[type[Node]]) -> dict[str, Any]:
                 "type": "string",
                 "pattern": REFERENCE,
             },
-            "param": _PARAM,
+            "param": _param(),
             "node": _node(known),
             **{f"inputs:{node.__name__}": _inputs(node) for node in known},
         },
     }
 
 
-_PARAM: dict[str, Any] = {
-    "type": "object",
-    "required": ["type"],
-    "additionalProperties": False,
-    "properties": {
-        "type": {
-            "description": "What it takes; a list of them is written [float].",
-            "anyOf": [{"$ref": "#/$defs/param/$defs/type"}, {"$ref": "#/$defs/param/$defs/list"}],
+def _param() -> dict[str, Any]:
+    kinds = "#/$defs/param/$defs/type"
+    return {
+        "type": "object",
+        "required": ["type"],
+        "additionalProperties": False,
+        "properties": {
+            "type": {
+                "description": "What it takes; a list of them is written [float].",
+                "anyOf": [{"$ref": kinds}, {"$ref": "#/$defs/param/$defs/list"}],
+            },
+            "default": {"description": "Its value where none is given; null makes it optional, `random` draws an int."},
+            "min": {"description": "The least it may be.", "type": "number"},
+            "max": {"description": "The most it may be.", "type": "number"},
+            "choices": {"description": "All it may be.", "type": "array"},
+            "description": {"description": "What it is for.", "type": "string"},
         },
-        "default": {"description": "Its value where none is given; null makes it optional."},
-        "min": {"description": "The least it may be.", "type": "number"},
-        "max": {"description": "The most it may be.", "type": "number"},
-        "choices": {"description": "All it may be.", "type": "array"},
-        "description": {"description": "What it is for.", "type": "string"},
-    },
-    "$defs": {
-        "type": {"enum": ["int", "float", "str", "bool", "File", "Folder"]},
-        "list": {"type": "array", "items": {"$ref": "#/$defs/param/$defs/type"}, "minItems": 1, "maxItems": 1},
-    },
-}
+        "$defs": {
+            "type": {"enum": [*PLAIN, *sorted(port_types())]},
+            "list": {"type": "array", "items": {"anyOf": [{"$ref": kinds}, _LIST]}, "minItems": 1, "maxItems": 1},
+        },
+    }
+
+
+_LIST = {"$ref": "#/$defs/param/$defs/list"}
 
 
 def _named(schema: dict[str, Any]) -> dict[str, Any]:
     """A mapping of names to what `schema` describes."""
     return {"type": "object", "patternProperties": {NAME: schema}, "additionalProperties": False}
+
+
+_NODE: dict[str, Any] = {
+    "inputs": {"description": "Values and links for its inputs.", "type": ["object", "null"]},
+    "when": {
+        "description": "Whether it is there at all: a bool, or a link, a param or an expression that gives one.",
+        "anyOf": [{"type": "boolean"}, _REFERENCE],
+    },
+    "foreach": {
+        "description": "Once for each element of lists, which inputs take: their product, or with `zip` side by side.",
+        "type": "object",
+        "minProperties": 1,
+        "properties": {"zip": {"type": ["array", "object", "string"], "minProperties": 1}},
+        "additionalProperties": {"anyOf": [{"type": "array"}, _REFERENCE]},
+    },
+    "timeout": {"description": "After how many seconds it has failed.", "type": "number", "exclusiveMinimum": 0},
+    "retry": {
+        "description": "How often it is tried again where it fails.",
+        "type": "integer",
+        "minimum": 0,
+        "maximum": RETRIES,
+    },
+    "description": {"description": "What it is for, in this graph.", "type": "string"},
+}
 
 
 def _node(types: list[type[Node]]) -> dict[str, Any]:
@@ -108,31 +139,33 @@ def _node(types: list[type[Node]]) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {
             "type": {
-                "description": "The node type; `latentgraph nodes` lists them.",
-                "enum": list(names),
-                "enumDescriptions": [describe.summary(node) for node in names.values()],
+                "description": "The node type, which `latentgraph nodes` lists, or a graph file: ./one.yaml.",
+                "anyOf": [
+                    {"enum": list(names), "enumDescriptions": [describe.summary(node) for node in names.values()]},
+                    {"type": "string", "pattern": GRAPH_FILE},
+                ],
             },
-            "inputs": {"description": "Values and links for its inputs.", "type": ["object", "null"]},
-            "description": {"description": "What it is for, in this graph.", "type": "string"},
+            **_NODE,
         },
         "allOf": [_condition(name, node) for name, node in names.items()],
     }
 
 
 def _condition(name: str, node: type[Node]) -> dict[str, Any]:
+    """What holds for nodes of one type; what `foreach` maps stands there instead of under `inputs`."""
     then: dict[str, Any] = {"properties": {"inputs": {"$ref": f"#/$defs/inputs:{node.__name__}"}}}
-    if any(entry.required for entry in node.inputs().values()):
-        then["required"] = ["inputs"]
+    required = [entry.name for entry in node.inputs().values() if entry.required]
+    if required:
+        then["if"] = {"not": {"required": ["foreach"]}}
+        then["then"] = {"required": ["inputs"], "properties": {"inputs": {"type": "object", "required": required}}}
     return {"if": {"properties": {"type": {"const": name}}, "required": ["type"]}, "then": then}
 
 
 def _inputs(node: type[Node]) -> dict[str, Any]:
-    required = [entry.name for entry in node.inputs().values() if entry.required]
     return {
         "description": node.documentation(),
-        "type": "object" if required else ["object", "null"],
+        "type": ["object", "null"],
         "additionalProperties": False,
-        "required": required,
         "properties": {entry.name: _input(entry) for entry in node.inputs().values()},
     }
 

@@ -29,8 +29,11 @@ DEEPEST = 64
 MOST_NODES = 100_000
 
 
+GRAPH_FILE = r"^(\.{1,2}/|/).*\.ya?ml$"
+
+
 def is_graph_file(node_type: str) -> bool:
-    """Whether what a node says as its type is the path of a graph file."""
+    """Whether what a node says as its type is the path of a graph file, as GRAPH_FILE says it."""
     return node_type.endswith((".yaml", ".yml")) and node_type.startswith(("./", "../", "/"))
 
 

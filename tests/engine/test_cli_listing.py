@@ -58,4 +58,4 @@ def test_the_schema_is_printed_or_written(latentgraph: Command, tmp_path: Path) 
     written = latentgraph("schema", "-o", "schema.json")
     assert written.out == "schema.json\n"
     assert (tmp_path / "schema.json").read_text() == printed.out
-    assert "Paint" in json.loads(printed.out)["$defs"]["node"]["properties"]["type"]["enum"]
+    assert "Paint" in json.loads(printed.out)["$defs"]["node"]["properties"]["type"]["anyOf"][0]["enum"]

@@ -54,6 +54,19 @@ def node(line: str) -> Any:
         "{type: Number}",
         "{type: Number, inputs: null}",
         '{type: Number, description: "one"}',
+        "{type: Number, when: false}",
+        "{type: Number, when: $params.wanted}",
+        "{type: Number, when: $(params.size > 2)}",
+        "{type: Number, timeout: 1.5, retry: 3}",
+        "{type: Number, foreach: {value: [1, 2, $x]}}",
+        "{type: Number, foreach: {value: $x}}",
+        "{type: Paint, foreach: {text: [a, b]}}",
+        "{type: Paint, foreach: {zip: {text: [a, b], size: $x}}}",
+        "{type: Paint, foreach: {size: [1, 2]}, inputs: {text: a}}",
+        "{type: ./one.yaml}",
+        "{type: ../more/one.yml, inputs: {anything: 1}, foreach: {seed: [1]}}",
+        "{type: Switch, inputs: {condition: $x, then: $x, otherwise: [1, a]}}",
+        "{type: Switch, inputs: {condition: true, then: 1}}",
     ],
 )
 def test_what_is_right(line: str, validator: Draft202012Validator) -> None:
@@ -83,6 +96,21 @@ def test_what_is_right(line: str, validator: Draft202012Validator) -> None:
         "{type: Total, inputs: {numbers: 1}}",
         "{type: Add, inputs: {a: true}}",
         "{type: Load, inputs: {file: 1}}",
+        "{type: Number, when: maybe}",
+        "{type: Number, when: 1}",
+        "{type: Number, timeout: 0}",
+        "{type: Number, timeout: $params.seconds}",
+        "{type: Number, retry: -1}",
+        "{type: Number, retry: 1.5}",
+        "{type: Number, retry: 101}",
+        "{type: Number, foreach: {}}",
+        "{type: Number, foreach: [1]}",
+        "{type: Number, foreach: {value: 1}}",
+        "{type: Number, foreach: {zip: {}}}",
+        "{type: one.yaml}",
+        "{type: ./one.json}",
+        "{type: Switch, inputs: {condition: $x}}",
+        "{type: Switch, inputs: {condition: 1, then: $x}}",
         "Number",
     ],
 )
@@ -103,6 +131,8 @@ def test_what_is_wrong(line: str, validator: Draft202012Validator) -> None:
         {"params": {"n": {"default": 1}}},
         {"params": {"n": {"type": "integer"}}},
         {"params": {"n": {"type": "int", "minimum": 1}}},
+        {"params": {"n": {"type": ["int", "str"]}}},
+        {"params": {"n": {"type": ["integer"]}}},
         {"output": {}},
     ],
 )
@@ -114,6 +144,12 @@ def test_graphs_that_are_wrong(change: dict[str, Any], validator: Draft202012Val
 
 def test_keys_for_anchors_are_free(validator: Draft202012Validator) -> None:
     validator.validate({**node("{type: Number}"), "x-anything": [1]})
+
+
+def test_params_may_have_any_port_type(validator: Draft202012Validator) -> None:
+    for written in ("Picture", ["Picture"], [["int"]], "File", "bool"):
+        validator.validate({**node("{type: Number}"), "params": {"n": {"type": written}}})
+    validator.validate({**node("{type: Number}"), "params": {"seed": {"type": "int", "default": "random"}}})
 
 
 def test_an_error_is_about_the_one_type(validator: Draft202012Validator) -> None:
@@ -162,5 +198,5 @@ def test_inputs_are_described(tiny: Registry) -> None:
     assert size["default"] == 1
     assert size["anyOf"][0] == {"type": "integer", "minimum": 1, "maximum": 8}
     assert schema["$defs"]["inputs:Add"]["properties"]["b"]["description"] == "what is added (float)"
-    kinds = schema["$defs"]["node"]["properties"]["type"]
+    kinds = schema["$defs"]["node"]["properties"]["type"]["anyOf"][0]
     assert dict(zip(kinds["enum"], kinds["enumDescriptions"], strict=True))["Sum"] == "The sum of many numbers."
