@@ -115,7 +115,7 @@ def _content(tensor: Any) -> memoryview:
     """The raw bytes of a tensor, those of its elements in order."""
     from .diffusion.numerics import torch
 
-    plain = tensor.cpu().resolve_conj().resolve_neg().contiguous()
+    plain = tensor.cpu().resolve_conj().resolve_neg().clone(memory_format=torch.contiguous_format)
     return memoryview(plain.reshape(-1).view(torch.uint8).numpy())
 
 

@@ -1,18 +1,16 @@
 """Sampling: from noise to a picture."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
 
+from . import states  # noqa: F401
 from .diffusion.samplers import PREFIX, known_sampler
 from .latents import Seed
 from .ports import Conditioning, Guidance, Latent, Model
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 class KSampler(Node, category="sampling", resource="device"):
@@ -57,7 +55,7 @@ class KSampler(Node, category="sampling", resource="device"):
         return scheduler
 
     def run(self, context: Context) -> Latent:
-        from .diffusion.denoise import batch_size, preview, sample
+        from .diffusion.denoise import batch_size, sample
         from .diffusion.noise import generators, restored
         from .diffusion.schedulers import new_scheduler
 
@@ -74,10 +72,6 @@ class KSampler(Node, category="sampling", resource="device"):
         else:
             raise ValueError("there is no seed: the latent has no random generators to go on with, so give a number")
 
-        def done(step: int, steps: int, samples: "Tensor") -> None:
-            context.progress(step, steps)
-            context.preview(preview(samples[0], self.model.space))
-
         return sample(
             self.model,
             self.guidance,
@@ -86,5 +80,5 @@ class KSampler(Node, category="sampling", resource="device"):
             sources,
             steps=self.steps,
             strength=self.strength,
-            done=done,
+            context=context,
         )

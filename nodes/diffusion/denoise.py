@@ -7,9 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from latentgraph.engine.context import Context
+
 from ..ports import CFG, Conditioning, Guidance, Latent, Model, Space
 from .noise import noise, saved
 from .numerics import DEVICE
+from .resuming import Resuming
 from .weights import load_unet
 
 Prediction = Callable[[Tensor, Tensor], Tensor]
@@ -49,12 +52,12 @@ def sample(
     *,
     steps: int,
     strength: float,
-    done: Callable[[int, int, Tensor], None] = lambda step, steps, samples: None,
+    context: Context,
 ) -> Latent:
     """Draw one picture with each generator: from noise on an empty canvas, else from the latent with noise added.
 
-    `strength` is the share of the steps taken. `done(step, steps, samples)` is called at the start and after each
-    evaluation of the model. As the Stable Diffusion pipelines of diffusers do it, to the last bit.
+    `strength` is the share of the steps taken. Tells the context at the start and after each evaluation of the model,
+    and goes on from the state that it has kept. As the Stable Diffusion pipelines of diffusers do it, to the last bit.
     """
     if latent.space != model.space:
         raise ValueError(f"the latent has {latent.space}, the model {model.space}: make it with this model's own VAE")
@@ -72,6 +75,8 @@ def sample(
         return Latent(kept, model.space, generators=saved(generators))
     scheduler.set_timesteps(steps, device=DEVICE)
     timesteps = scheduler.timesteps[start * scheduler.order :]
+    schedule = [type(scheduler).__name__, dict(scheduler.config), scheduler.timesteps, steps, start]
+    covered = [model, guidance, latent.samples, latent.empty, saved(generators), *schedule]
     drawn = noise(generators, latent.samples.shape[1:]).to(DEVICE)
     if latent.empty:
         samples = drawn * scheduler.init_noise_sigma
@@ -83,11 +88,15 @@ def sample(
     options = _step_options(scheduler, generators)
     # A scheduler may evaluate the model several times a step, or once more than there are steps.
     evaluations, shown = len(timesteps), steps - start
-    done(0, shown, samples)
-    for index, timestep in enumerate(timesteps):
+    resuming = Resuming(context, scheduler, generators, covered)
+    made, samples = resuming.resumed() or (0, samples)
+    _tell(context, model, made * shown // evaluations, shown, samples)
+    for timestep in timesteps[made:]:
         prediction = predict(scheduler.scale_model_input(samples, timestep), timestep)
         samples = scheduler.step(prediction, timestep, samples, **options, return_dict=False)[0]
-        done((index + 1) * shown // evaluations, shown, samples)
+        made += 1
+        resuming.reached(made, samples)
+        _tell(context, model, made * shown // evaluations, shown, samples)
     return Latent(samples, model.space, generators=saved(generators))
 
 
@@ -126,6 +135,11 @@ def predictor(model: Model, guidance: Guidance | Conditioning, count: int) -> Pr
         return scale * (conditional - unconditional) + unconditional
 
     return guided
+
+
+def _tell(context: Context, model: Model, step: int, steps: int, samples: Tensor) -> None:
+    context.progress(step, steps)
+    context.preview(preview(samples[0], model.space))
 
 
 def preview(samples: Tensor, space: Space) -> Tensor:

@@ -27,9 +27,14 @@ def restored(states: Sequence[bytes]) -> list[torch.Generator]:
     restored = []
     for state in states:
         generator = torch.Generator()
-        generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
+        set_state(generator, state)
         restored.append(generator)
     return restored
+
+
+def set_state(generator: torch.Generator, state: bytes) -> None:
+    """Let a generator go on where one of `saved` stood."""
+    generator.set_state(torch.frombuffer(bytearray(state), dtype=torch.uint8))
 
 
 def saved(generators: Sequence[torch.Generator]) -> tuple[bytes, ...]:

@@ -129,7 +129,12 @@ def test_what_comes_back_is_contiguous_and_owns_its_memory(tensor: torch.Tensor)
 
 
 def test_arrays_come_back_as_arrays() -> None:
-    for array in (numpy.linspace(0, 1, 5), numpy.arange(6, dtype=">i4").reshape(2, 3)[:, ::-1], numpy.array(3.5)):
+    for array in (
+        numpy.linspace(0, 1, 5),
+        numpy.arange(6, dtype=">i4").reshape(2, 3)[:, ::-1],
+        numpy.array(3.5),
+        numpy.zeros(0)[::-1],
+    ):
         back = there_and_back(Held(array)).content
         assert isinstance(back, numpy.ndarray)
         assert numpy.array_equal(back, array)

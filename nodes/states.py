@@ -1,0 +1,29 @@
+"""What long-running nodes keep of themselves, to go on from after they were stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from latentgraph.engine.ports import PortType
+
+from .codec import TENSORS
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SamplingState(PortType, codec=TENSORS):
+    """How far a sampler came: `samples` after `evaluations` of the model.
+
+    `scheduler` has the attributes of the diffusers scheduler, those that `on_device` names with tensors on the device;
+    `generators` the states of the random generators. All tensors here are on the CPU.
+    """
+
+    evaluations: int
+    samples: Tensor
+    scheduler: Mapping[str, Any]
+    on_device: tuple[str, ...]
+    generators: tuple[bytes, ...]

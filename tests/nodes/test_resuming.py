@@ -1,0 +1,250 @@
+"""Sampling that was stopped goes on where it stood, to the same bits, and never from where another one stood."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import test_parity
+import torch
+
+from latentgraph.engine.context import Cancelled, Context
+from latentgraph.engine.digest import digest
+from latentgraph.engine.ports import PortType, port_types
+from latentgraph.nodes.conditioning import CLIPEncode
+from latentgraph.nodes.diffusion import denoise, resuming
+from latentgraph.nodes.diffusion.samplers import SAMPLERS
+from latentgraph.nodes.latents import EmptyLatent, VAEEncode
+from latentgraph.nodes.models import Loaded, LoadModel
+from latentgraph.nodes.ports import CFG, Image, Latent
+from latentgraph.nodes.sampling import KSampler
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+EVERY = [*SAMPLERS, *(f"diffusers:{name}" for name in test_parity.BOTH_WAYS + test_parity.NO_ADD_NOISE)]
+
+
+class Kept:
+    """Keeps states as a store does: in the format of their type's codec."""
+
+    def __init__(self) -> None:
+        self.states: dict[str, tuple[str, bytes]] = {}
+
+    def save(self, prefix_key: object, state: PortType) -> None:
+        self.states[digest(prefix_key)] = type(state).__name__, type(state).codec.encode(state)
+
+    def resume(self, prefix_key: object) -> PortType | None:
+        found = self.states.get(digest(prefix_key))
+        return port_types()[found[0]].codec.decode(port_types()[found[0]], found[1]) if found else None
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def cancelled_after(evaluations: int, states: Kept) -> Context:
+    made: list[str] = []
+
+    def report(kind: str, content: dict[str, Any]) -> None:
+        if kind == "progress":
+            made.append(kind)
+
+    return Context(report=report, cancelled=lambda: len(made) >= evaluations, states=states)
+
+
+def killed_after(evaluations: int, states: Kept) -> Context:
+    made: list[str] = []
+
+    def report(kind: str, content: dict[str, Any]) -> None:
+        if kind == "progress":
+            made.append(kind)
+            if len(made) > evaluations:
+                raise Killed
+
+    return Context(report=report, states=states)
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one with each evaluation of a model."""
+    made: list[int] = []
+    predictor = denoise.predictor
+
+    def counting(*arguments: Any) -> denoise.Prediction:
+        predict = predictor(*arguments)
+
+        def predicted(*given: Any) -> torch.Tensor:
+            made.append(1)
+            return predict(*given)
+
+        return predicted
+
+    monkeypatch.setattr(denoise, "predictor", counting)
+    return made
+
+
+@pytest.fixture
+def node(loaded: Loaded, context: Context) -> Callable[..., KSampler]:
+    red, dog = (CLIPEncode(clip=loaded.clip, text=text).run(context) for text in ("a red apple", "dog"))
+    canvas = EmptyLatent(model=loaded.model, batch_size=2).run(context)
+    usual = {"model": loaded.model, "guidance": CFG(red, dog, 5.0), "latent": canvas, "steps": 5, "seed": 3}
+    return lambda **inputs: KSampler(**usual | inputs)
+
+
+def stopped(node: KSampler, context: Context) -> None:
+    with pytest.raises((Cancelled, Killed)):
+        node.run(context)
+
+
+@pytest.mark.parametrize("sampler", EVERY)
+def test_every_sampler_goes_on_to_the_same_bits(
+    node: Callable[..., KSampler], counted: list[int], monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setattr(resuming, "PAUSE", 0.0)
+    monkeypatch.setattr(resuming, "SHARE", float("inf"))
+    at_once = node(sampler=sampler).run(Context())
+    everything, states = len(counted), Kept()
+    counted.clear()
+    for evaluations, stop in ((1, cancelled_after), (2, killed_after), (everything - 4, cancelled_after)):
+        stopped(node(sampler=sampler), stop(evaluations, states))
+        assert len(states.states) == 1
+    assert len(counted) == everything - 1
+    on = node(sampler=sampler).run(Context(states=states))
+    assert len(counted) == everything
+    assert digest(on) == digest(at_once)
+
+
+def test_a_picture_that_is_changed_goes_on_to_the_same_bits(
+    loaded: Loaded, node: Callable[..., KSampler], counted: list[int]
+) -> None:
+    picture = Image(torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    encoded = VAEEncode(vae=loaded.vae, image=picture, seed=1).run(Context())
+    sampler = node(latent=encoded, seed=None, strength=0.7, sampler="euler_ancestral", steps=8)
+    at_once, states = sampler.run(Context()), Kept()
+    everything = len(counted)
+    counted.clear()
+    stopped(sampler, cancelled_after(2, states))
+    assert digest(sampler.run(Context(states=states))) == digest(at_once)
+    assert len(counted) == everything == 5
+
+
+def test_it_may_be_stopped_again_and_again(node: Callable[..., KSampler], counted: list[int]) -> None:
+    sampler, states = node(sampler="dpmpp_2m_sde"), Kept()
+    at_once = sampler.run(Context())
+    counted.clear()
+    for _ in range(4):
+        stopped(sampler, cancelled_after(1, states))
+    assert digest(sampler.run(Context(states=states))) == digest(at_once)
+    assert len(counted) == 5
+
+
+def test_what_is_shown_goes_on_where_it_stood(node: Callable[..., KSampler]) -> None:
+    sampler, states = node(sampler="heun"), Kept()
+    stopped(sampler, cancelled_after(4, states))
+    shown: list[int] = []
+    sampler.run(Context(states=states, report=lambda kind, content: shown.append(content.get("step", -1))))
+    assert [step for step in shown if step >= 0] == [2, 2, 3, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["guidance", "scale", "latent", "sampler", "options", "scheduler", "steps", "seed", "strength", "batch", "model"],
+)
+def test_the_state_of_another_sampling_is_never_taken(
+    node: Callable[..., KSampler], tiny: Path, tmp_path: Path, counted: list[int], change: str
+) -> None:
+    first = node(sampler="dpmpp_2m", steps=5)
+    if change == "strength":
+        first = node(sampler="dpmpp_2m", steps=5, latent=replace(first.latent, empty=False))
+    guidance, latent = first.guidance, first.latent
+    assert isinstance(guidance, CFG)
+    changes: dict[str, Callable[[], dict[str, Any]]] = {
+        "guidance": lambda: {"guidance": CFG(guidance.positive, guidance.positive, 5.0)},
+        "scale": lambda: {"guidance": replace(guidance, scale=5.5)},
+        "latent": lambda: {"latent": replace(latent, empty=False)},
+        "sampler": lambda: {"sampler": "uni_pc"},
+        "options": lambda: {"sampler": "dpmpp_2m_sde"},
+        "scheduler": lambda: {"scheduler": "karras"},
+        "steps": lambda: {"steps": 6},
+        "seed": lambda: {"seed": (3, 5)},
+        "strength": lambda: {"strength": 0.8},
+        "batch": lambda: {"latent": Latent(latent.samples[:1], latent.space, empty=True)},
+        "model": lambda: {"model": changed_model(tiny, tmp_path / "model")},
+    }
+    states = Kept()
+    stopped(first, cancelled_after(3, states))
+    other = first.model_copy(update=changes[change]())
+    counted.clear()
+    fresh = other.run(Context())
+    everything = len(counted)
+    counted.clear()
+    assert digest(other.run(Context(states=states))) == digest(fresh)
+    assert len(counted) == everything
+    counted.clear()
+    first.run(Context(states=states))
+    assert len(counted) == 2
+
+
+def changed_model(tiny: Path, folder: Path) -> Any:
+    shutil.copytree(tiny, folder)
+    path = folder / "unet" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"norm_eps": 1e-3}))
+    return LoadModel(name=str(folder)).run(Context()).model
+
+
+# when
+
+
+def kept_at(monkeypatch: pytest.MonkeyPatch, evaluation: float, keeping: float, count: int) -> list[int]:
+    """After which evaluations a state is kept, where an evaluation and keeping a state take so many seconds."""
+    clock, kept = [0.0], []
+
+    class Counting(Context):
+        def save(self, prefix_key: object, state: PortType) -> None:
+            clock[0] += keeping
+            kept.append(state.evaluations)  # type: ignore[attr-defined]
+
+    class Scheduler:
+        data = None
+
+    monkeypatch.setattr(resuming.time, "monotonic", lambda: clock[0])
+    states = resuming.Resuming(Counting(), Scheduler(), [torch.Generator()], "covered")
+    for index in range(count):
+        clock[0] += evaluation
+        states.reached(index + 1, torch.zeros(1))
+    return kept
+
+
+def test_states_are_kept_seconds_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert kept_at(monkeypatch, 0.25, 0.0, 20) == [8, 16]
+    assert kept_at(monkeypatch, 5.0, 0.0, 3) == [1, 2, 3]
+
+
+def test_keeping_states_takes_a_small_share_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = kept_at(monkeypatch, 1.0, 3.0, 1000)
+    assert 1 < len(kept) <= 1000 * 0.02 / 3 + 2
+
+
+def test_a_scheduler_that_cannot_be_taken_up_again_is_not_kept(node: Callable[..., KSampler]) -> None:
+    states = Kept()
+
+    class Odd:
+        def __init__(self) -> None:
+            self.secret = object()
+
+    keeper = resuming.Resuming(Context(states=states, cancelled=lambda: True), Odd(), [], "covered")
+    keeper.reached(1, torch.zeros(1))
+    assert states.states == {}
+    keeper.scheduler = type("Known", (), {})()
+    keeper.reached(1, torch.zeros(1, 2).t())
+    assert len(states.states) == 1
+    states.states.clear()
+    keeper.reached(1, torch.zeros(2, 3).t())
+    assert states.states == {}
