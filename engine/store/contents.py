@@ -58,31 +58,31 @@ class Contents:
 
     def has(self, ref: Ref) -> bool:
         row = self._index.row("SELECT bytes, file FROM contents WHERE digest=? AND type=?", ref.digest, ref.type)
-        if row is None or row[1] is None:
-            return row is not None
+        return row is not None and self._is_whole(*row)
+
+    def _is_whole(self, size: int, file: str | None) -> bool:
+        """Whether the file of a row, if it has one, has its size."""
         try:
-            return bool(os.stat(self.folder / row[1]).st_size == row[0])
+            return file is None or os.stat(self.folder / file).st_size == size
         except (OSError, TypeError, ValueError):
             return False
 
     def read(self, digest: str, type: str) -> tuple[bytes, float] | None:
         """The bytes, checked, and the seconds that they took to make; None where there are none. Raises Damaged."""
-        row = self._index.row(
-            "SELECT seconds, file, checksum, content FROM contents WHERE digest=? AND type=?", digest, type
-        )
-        if row is None:
-            return None
-        seconds, file, wanted, content = row
-        try:
-            if file is not None:
-                content = (self.folder / file).read_bytes()
-            if checksum(digest, content) != wanted:
-                raise ValueError
-            return content, float(seconds)
-        except (FileNotFoundError, PermissionError, TypeError, ValueError):  # a flipped bit can change a type, too
-            if not self._index.row("SELECT 1 FROM contents WHERE digest=? AND type=?", digest, type):
-                return None  # it was evicted just now
-            raise Damaged(f"{type} {digest[:12]}") from None
+        for _ in range(2):  # once more, as it may have been evicted between the two looks, and made again
+            row = self._index.row(
+                "SELECT seconds, file, checksum, content FROM contents WHERE digest=? AND type=?", digest, type
+            )
+            if row is None:
+                return None
+            seconds, file, wanted, content = row
+            # A flipped bit can turn one SQL type into another, too.
+            with contextlib.suppress(FileNotFoundError, PermissionError, TypeError, ValueError):
+                if file is not None:
+                    content = (self.folder / file).read_bytes()
+                if checksum(digest, content) == wanted:
+                    return content, float(seconds)
+        raise Damaged(f"{type} {digest[:12]}")
 
     def decoded(self, digest: str, type: str) -> tuple[PortType, float] | None:
         """What was kept; None where it is not there, or cannot be decoded here. Raises Damaged."""
@@ -127,13 +127,15 @@ class Contents:
 
     def insert(self, connection: sqlite3.Connection, new: Content, seconds: float, now: float) -> None:
         """A file gets its name inside the transaction: whoever else is in one sees each file with its row."""
+        key = (new.digest, new.type)
+        row = (new.state, seconds, new.size, now, new.file, new.checksum, new.inline, *key)
+        if not connection.execute(_INSERT, row).rowcount:
+            found = connection.execute("SELECT bytes, file FROM contents WHERE digest=? AND type=?", key).fetchone()
+            if self._is_whole(*found):
+                return  # another process was faster; its bytes may be others for the same value
+            connection.execute(_UPDATE, row)
         if new.file is not None and new.aside is not None:
             files.place(new.aside, self.folder / new.file, power=self._power)
-        connection.execute(
-            "INSERT OR REPLACE INTO contents (digest, type, state, seconds, bytes, used, file, checksum, content)"
-            " VALUES (?,?,?,?,?,?,?,?,?)",
-            (new.digest, new.type, new.state, seconds, new.size, now, new.file, new.checksum, new.inline),
-        )
 
     def drop(self, digest: str, type: str) -> None:
         """Remove what turned out to be damaged."""
@@ -168,6 +170,15 @@ class Contents:
             if name is not None:
                 with contextlib.suppress(OSError, TypeError, ValueError):
                     (self.folder / name).unlink()
+
+
+_INSERT = """
+INSERT OR IGNORE INTO contents (state, seconds, bytes, used, file, checksum, content, digest, type)
+VALUES (?,?,?,?,?,?,?,?,?)
+"""
+_UPDATE = """
+UPDATE contents SET state=?, seconds=?, bytes=?, used=?, file=?, checksum=?, content=? WHERE digest=? AND type=?
+"""
 
 
 def clear_away(contents: Iterable[Content]) -> None:

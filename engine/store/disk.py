@@ -104,7 +104,7 @@ class Disk:
     def keep(self, record: Record, values: Mapping[str, PortType]) -> int:
         """The bytes written. Raises TypeError and ValueError where the record has parts that JSON cannot hold."""
         now = time.time()
-        parts = [to_json(part).encode() for part in (record.outputs, record.sources, record.about)]
+        parts = [to_json(part).encode() if part else b"{}" for part in (record.outputs, record.sources, record.about)]
         size = sum(map(len, parts)) + RESULT_ROOM
         node_type = str(record.about.get("type", ""))
         times = [record.partial, float(record.made), float(record.seconds), record.run]

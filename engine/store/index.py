@@ -220,18 +220,17 @@ def _refuse(format: int, folder: Path) -> None:
 def _opened(file: Path, power: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=WAIT, isolation_level=None, check_same_thread=False)
     try:
+        connection.execute(f"PRAGMA fullfsync={int(power)}")
         format = connection.execute("PRAGMA user_version").fetchone()[0]
         _refuse(format, file.parent)
         if format == 0:
-            # Not in WAL mode yet, so that the format is in the file itself; losing an empty file would be no harm.
-            connection.execute("PRAGMA synchronous=OFF")
+            # Not in WAL mode yet, so that the format is in the file itself.
+            connection.execute(f"PRAGMA synchronous={'FULL' if power else 'OFF'}")
             connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
             connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version={FORMAT}; COMMIT")
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA wal_autocheckpoint=4000")  # a checkpoint waits for the disk
         connection.execute(f"PRAGMA synchronous={'FULL' if power else 'NORMAL'}")
-        if power:
-            connection.execute("PRAGMA fullfsync=1")
         connection.execute("SELECT bytes FROM total").fetchone()
         return _prepared(connection)
     except BaseException:

@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,7 +35,8 @@ class Memory:
         self.bound = bound
         self.bytes = 0
         self.held: dict[Name, Held] = {}
-        self.partials: Counter[str] = Counter()
+        self.partials: set[str] = set()
+        """Of all results that are or were here."""
         self._lock = threading.Lock()
 
     def put(self, name: Name, item: Any, seconds: float, used: float) -> None:
@@ -50,7 +50,7 @@ class Memory:
             self.held[name] = held
             self.bytes += held.bytes
             if type(item) is Record:
-                self.partials[item.partial] += 1
+                self.partials.add(item.partial)
             if self.bytes > self.bound:
                 self._evict(self.bound * 9 // 10)
 
@@ -88,13 +88,8 @@ class Memory:
 
     def _drop(self, name: Name) -> None:
         held = self.held.pop(name, None)
-        if held is None:
-            return
-        self.bytes -= held.bytes
-        if type(held.item) is Record:
-            self.partials[held.item.partial] -= 1
-            if not self.partials[held.item.partial]:
-                del self.partials[held.item.partial]
+        if held is not None:
+            self.bytes -= held.bytes
 
     def _evict(self, bytes: int) -> None:
         results = {name: held for name, held in self.held.items() if type(held.item) is Record}

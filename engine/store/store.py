@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
+import threading
 import time
 import weakref
 from collections import Counter
@@ -106,7 +107,7 @@ class Store:
             if ref.digest in values:
                 self._memory.put((ref.type, ref.digest), values[ref.digest], record.seconds, now)
         self._memory.put(record.key, record, record.seconds, now)
-        if self._disk is None:
+        if self._disk is None or not self._disk.writable:
             self._seconds[str(record.about.get("type"))] = record.seconds
         self._settle()
         return written
@@ -117,7 +118,7 @@ class Store:
         self._on_disk(lambda disk: disk.remove(key), None, writing=True)
 
     def known_partial(self, partial: str) -> bool:
-        """Whether any result has this partial digest."""
+        """Whether any result has this partial digest, or had it before it was evicted or removed."""
         return partial in self._memory.partials or self._on_disk(lambda disk: disk.known_partial(partial), False)
 
     def touch(self, keys: Iterable[str], refs: Iterable[Ref]) -> None:
@@ -153,7 +154,9 @@ class Store:
 
     def save_state(self, key: str, state: PortType) -> None:
         """Keep what a long-running node goes on from after it was stopped, in place of what it saved before."""
-        if not self._on_disk(lambda disk: disk.save_state(key, state), False, writing=True):
+        if self._on_disk(lambda disk: disk.save_state(key, state), False, writing=True):
+            self._memory.drop(("", key))
+        else:
             self._memory.put(("", key), state, STATE_SECONDS, time.time())
         self._settle()
 
@@ -321,10 +324,12 @@ class Store:
 
 # A child that is forked goes on with the stores that its parent has open, each with files and locks of its own.
 _stores: weakref.WeakSet[Store] = weakref.WeakSet()
+_fork = threading.Lock()
 _forking: list[Index | Locks | Memory] = []
 
 
 def _before_fork() -> None:
+    _fork.acquire()
     for store in list(_stores):
         disk = store._disk
         parts = [store._memory, *([disk.index, disk.locks] if disk is not None else [store._locks])]
@@ -337,6 +342,7 @@ def _after_fork(child: bool) -> None:
     for part in _forking:
         part.after_fork(child=child)
     _forking.clear()
+    _fork.release()
 
 
 if hasattr(os, "register_at_fork"):

@@ -26,6 +26,12 @@ LATEST_AGE = 90 * DAY
 _BYTES = "COALESCE(CAST(bytes AS INTEGER), 0)"  # a flipped bit can make a text of a number
 
 
+_TOTAL = f"""
+SELECT (SELECT TOTAL(bytes) FROM results) + (SELECT TOTAL(bytes + {ROOM}) FROM contents)
+     + (SELECT TOTAL(length(keys)) FROM latest) + (SELECT COUNT(*) FROM outputs) * {OUTPUT_ROOM}
+"""
+
+
 @dataclass(frozen=True)
 class Pruned:
     """What was let go."""
@@ -137,7 +143,7 @@ def counted(disk: Disk) -> tuple[int, int, int, int, dict[str, int]]:
     rows = disk.index.rows("SELECT type, COUNT(*) FROM results GROUP BY type ORDER BY type")
     types = {str(kind): count for kind, count in rows}
     contents = dict(disk.index.rows("SELECT state, COUNT(*) FROM contents GROUP BY state"))
-    total = int(disk.index.row("SELECT TOTAL(bytes) FROM total")[0]) + disk.written
+    total = int(disk.index.row(_TOTAL)[0])
     return total, sum(types.values()), contents.get(0, 0), contents.get(1, 0), types
 
 
@@ -172,11 +178,7 @@ def _keys(disk: Disk) -> list[str]:
 
 
 def _total(connection: sqlite3.Connection) -> int:
-    query = f"""
-    SELECT (SELECT TOTAL(bytes) FROM results) + (SELECT TOTAL(bytes + {ROOM}) FROM contents)
-         + (SELECT TOTAL(length(keys)) FROM latest) + (SELECT COUNT(*) FROM outputs) * {OUTPUT_ROOM}
-    """
-    return int(connection.execute(query).fetchone()[0])
+    return int(connection.execute(_TOTAL).fetchone()[0])
 
 
 def _evict_results(connection: sqlite3.Connection, bytes: int, now: float, spared: float) -> int:

@@ -288,3 +288,19 @@ def test_an_index_deleted_by_another_process_is_noticed_and_what_is_kept_then_is
         assert in_another(opener).lookup(record.key) == record
 
     assert Child(other).succeeds()
+
+
+def test_a_value_that_two_processes_write_at_the_same_time_is_whole(
+    opener: Opener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = keep(opener(), "drawn", Jotting(LARGE))
+    store = opener(memory=0)
+    assert store._disk is not None
+    monkeypatch.setattr(store._disk.contents, "has", lambda ref: False)  # as it was when this process looked
+    monkeypatch.setattr(Jotting.codec, "encode", lambda value: f"\ufeff{value.text}".encode(), raising=False)
+    monkeypatch.setattr(Jotting.codec, "decode", lambda kind, content: kind(content.decode().strip("\ufeff")))
+    keep(store, "drawn too", Jotting(LARGE))
+    assert opener(memory=0).value(next(record.refs())) == Jotting(LARGE)
+    assert opener.said == []
+    (file,) = [file for file in (opener.folder / "values").rglob("*") if file.is_file()]
+    assert file.read_text() == LARGE, "the first one counts, whom others may be reading"
