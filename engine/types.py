@@ -2,7 +2,7 @@
 
 import types
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, reduce, wraps
+from functools import reduce, wraps
 from operator import or_
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -24,15 +24,22 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _once(function: F) -> F:
-    """Answer each question once: checking asks the same about the same few annotations for every link."""
-    remembered = cache(function)
+    """Answer each question once: checking asks the same about the same few annotations for every link.
+
+    Annotations are told apart by identity, because `int | float` equals `float | int`, and the order matters.
+    """
+    answers: dict[tuple[int, ...], tuple[tuple[Any, ...], Any]] = {}
 
     @wraps(function)
     def answer(*annotations: Any) -> Any:
-        try:
-            return remembered(*annotations)
-        except TypeError:  # what `Annotated` carries need not be hashable
-            return function(*annotations)
+        key = tuple(map(id, annotations))
+        found = answers.get(key)
+        if found is None:
+            if len(answers) > 10_000:
+                answers.clear()
+            # With the annotations, so that no other one gets their identity.
+            found = answers[key] = annotations, function(*annotations)
+        return found[1]
 
     return answer  # type: ignore[return-value]
 
@@ -61,8 +68,11 @@ def element(annotation: Any) -> Any | None:
 
 
 def part(annotation: Any) -> Any | None:
-    """The type of an element of what has this type: what may be of any type may be a list of anything."""
-    return Any if annotation is Any else element(annotation)
+    """The type of an element of what has this type, one of several lists or any type; None where it has no elements."""
+    if annotation is Any:
+        return Any
+    parts = [element(alternative) for alternative in choices(annotation)]
+    return None if None in parts else union(parts)
 
 
 def list_of(annotation: Any) -> Any:
@@ -157,7 +167,7 @@ def param_type(written: Any, port_types: Mapping[str, Any]) -> Any | None:
 
 def union(annotations: Iterable[Any]) -> Any:
     """The type of what has one of these types."""
-    several = tuple(dict.fromkeys(annotations))
+    several = dict.fromkeys(a if element(a) is None else list_of(element(a)) for a in annotations)
     return Any if Any in several or not several else reduce(or_, several)
 
 
