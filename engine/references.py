@@ -14,7 +14,7 @@ from .problems import Problems
 from .shapes import Shape, Shapes
 from .source import Scalar
 from .types import PLAIN, choices, fits, part, type_name
-from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted, is_known
+from .values import PLAIN_TEXT, UNUSABLE, Refused, admitted, is_known, subject
 
 
 class References:
@@ -49,7 +49,7 @@ class References:
                 return self._param(scalar, parsed, annotation, path)
             return self._expression(scalar, parsed, annotation, path)
         except Refused as refused:
-            message = f"`{path.rpartition('.')[2]}`: {refused.message}"
+            message = f"{subject(path)}: {refused.message}"
             self.problems.error(refused.code, scalar.place, message, help=refused.help, path=path)
         except ExpressionError as wrong:
             self.problems.error(
@@ -112,7 +112,7 @@ class References:
         if annotation is not None and not fits(given, annotation):
             self.problems.error(
                 "wrong-port", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
+                f"{subject(path)} takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
                 help=self.givers(annotation, path.split(".")[1]), notes=[self._declared(source, shape)], path=path,
             )  # fmt: skip
             return UNUSABLE
@@ -160,7 +160,7 @@ class References:
         if not fits(given, annotation):
             self.problems.error(
                 "wrong-type", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
+                f"{subject(path)} takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
                 notes=[Note(f"`{param.name}` is declared here", param.place)], path=path,
             )  # fmt: skip
             return UNUSABLE
@@ -173,7 +173,7 @@ class References:
         if annotation is not None and not fits(given, annotation):
             self.problems.error(
                 "wrong-type", scalar.place,
-                f"`{path.rpartition('.')[2]}` takes {type_name(annotation)}, the expression gives {type_name(given)}",
+                f"{subject(path)} takes {type_name(annotation)}, the expression gives {type_name(given)}",
                 path=path,
             )  # fmt: skip
             return UNUSABLE

@@ -188,7 +188,7 @@ def converted(
             help = refused.help
             if tree.trap and not tree.quoted:
                 help = tree.trap
-            problems.error(refused.code, tree.place, f"{_subject(path)}: {refused.message}", help=help, path=path)
+            problems.error(refused.code, tree.place, f"{subject(path)}: {refused.message}", help=help, path=path)
             return UNUSABLE
     inner = next((found for a in choices(annotation) if (found := part(a)) is not None), None)
     if isinstance(tree, Sequence) and inner is not None:
@@ -199,12 +199,13 @@ def converted(
         return UNUSABLE if any(item is UNUSABLE for item in items) else tuple(items)
     found = "a list" if isinstance(tree, Sequence) else "names with values"
     problems.error(
-        "wrong-type", tree.place, f"{_subject(path)}: {type_name(annotation)} is wanted, this is {found}", path=path
+        "wrong-type", tree.place, f"{subject(path)}: {type_name(annotation)} is wanted, this is {found}", path=path
     )
     return UNUSABLE
 
 
-def _subject(path: str) -> str:
+def subject(path: str) -> str:
+    """What messages call the input or param at a path, of which the path may name an element."""
     names = [part for part in path.split(".") if not part.isdigit()]
     return f"`{names[1] if names[-1] == 'default' else names[-1]}`"
 
