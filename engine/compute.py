@@ -32,6 +32,10 @@ if TYPE_CHECKING:
     from .store import Store
 
 
+WORTH_ASKING = 0.01
+"""Seconds from which on it is asked how much memory the process holds, which can take as long as a small node."""
+
+
 @dataclass(eq=False)
 class Job:
     """A step that is to be computed. `expected` is the result it had, where it is made again."""
@@ -51,14 +55,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `stored` counts bytes written, `memory` is the most the process held, in bytes, so far."""
+    """What came of it. `stored` counts bytes written; `memory` is the most that the process held so far, in bytes, where
+    the node took long enough for that to be worth asking the system."""
 
     outputs: Mapping[str, Any]
     sources: Mapping[str, str]
     record: Record | None
     stored: int
     seconds: float
-    memory: int
+    memory: int | None
 
 
 class Differs(ValueError):
@@ -113,7 +118,7 @@ class Computer:
                 key.digest, outputs, sources, key.about(), key.kind.partial, time.time(), seconds, self.run
             )
             stored = self.store.keep(record, taken)
-        return Outcome(outputs, sources, record, stored, seconds, _memory())
+        return Outcome(outputs, sources, record, stored, seconds, _memory() if seconds > WORTH_ASKING else None)
 
     def _run(self, job: Job, inputs: Mapping[str, Any], context: Context) -> Any:
         try:
@@ -210,11 +215,11 @@ def _generators() -> list[Any]:
     return states
 
 
-def _memory() -> int:
+def _memory() -> int | None:
     try:
         import resource
     except ImportError:  # not on Windows
-        return 0
+        return None
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
 

@@ -304,8 +304,8 @@ class _Execution:
         for value in outcome.outputs.values():
             for ref in refs_in(value):
                 self.makers[ref.digest] = step
-        event = {"seconds": round(outcome.seconds, 6), "bytes": outcome.stored, "memory": outcome.memory}
-        self._finish(step, "computed", **event)
+        memory = {"memory": outcome.memory} if outcome.memory is not None else {}
+        self._finish(step, "computed", seconds=round(outcome.seconds, 6), bytes=outcome.stored, **memory)
         if type(step.outputs) is Mark:
             self._settle(step, outcome.outputs, outcome.sources)
         for value in outcome.outputs.values():

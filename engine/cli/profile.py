@@ -22,9 +22,9 @@ class Profile:
             self.finished.append(event)
 
     def table(self) -> Iterable[str]:
-        """A line for each node that was computed, the slowest first; then how many were reused.
+        """A line for each node that was computed, the slowest first.
 
-        `peak memory` is the most that the process held until the node had finished.
+        `peak memory` is the most that the process held until the node had finished; of quick nodes it is not asked.
         """
         computed = sorted(
             (event for event in self.finished if "bytes" in event), key=lambda event: event["seconds"], reverse=True
@@ -32,6 +32,7 @@ class Profile:
         rows = [("node", "type", "time", "peak memory", "stored")]
         for event in computed:
             node = event["node"]
-            cost = (duration(event["seconds"]), size(event["memory"]), size(event["bytes"]))
+            memory = size(event["memory"]) if "memory" in event else ""
+            cost = (duration(event["seconds"]), memory, size(event["bytes"]))
             rows.append((node, self.types.get(node, ""), *cost))
         return table(rows)

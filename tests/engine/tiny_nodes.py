@@ -1,6 +1,7 @@
 """Small node types for the engine's tests, loaded as a user's file is: with `--nodes`, never imported."""
 
 import json
+import random
 import threading
 import time
 from dataclasses import dataclass
@@ -244,3 +245,10 @@ class Scratch(Node, category="files"):
     def run(self, context: Context) -> str:
         folder: Path = context.scratch()
         return str(folder)
+
+
+class Unsure(Node, category="trouble"):
+    """Says that it is pure, and draws from a global random generator."""
+
+    def run(self, context: Context) -> float:
+        return random.random()
