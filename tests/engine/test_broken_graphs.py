@@ -270,6 +270,70 @@ BROKEN = [
         "bad-expression", "4:33", "this divides by zero",
     ),
     Broken(
+        "when that is no bool", node("{type: Number, when: 1}"),
+        "wrong-type", "4:27", "`when`: bool is wanted, `1` is a number",
+    ),
+    Broken(
+        "foreach over no list", node("{type: Paint, foreach: {text: a dog}}"),
+        "wrong-type", "4:36", "`text`: [str] is wanted, `a dog` is text", "put it in brackets: [a dog]",
+    ),
+    Broken(
+        "foreach over an input that is given", node("{type: Paint, inputs: {text: a}, foreach: {text: [a]}}"),
+        "duplicate-key", "4:49", "`text` stands in `foreach` and in `inputs`", "leave it away in one of them",
+    ),
+    Broken(
+        "zip of lists of different lengths", node("{type: Paint, foreach: {zip: {text: [a, b], size: [1]}}}"),
+        "out-of-range", "4:35", "`text` has 2, `size` has 1",
+    ),
+    Broken(
+        "too many elements",
+        node("{type: Add, foreach: {a: $params.n, b: $params.n}}").replace(
+            "nodes:", f"params: {{n: {{type: [int], default: {[1] * 400}}}}}\nnodes:"
+        ),
+        "too-large", "5:27", "`foreach` comes to 160,000 elements, the most is 100,000", "split the lists",
+    ),
+    Broken(
+        "retry without end", node("{type: Number, retry: 1000}"),
+        "out-of-range", "4:28", "`retry` is how often to try again after a failure, 0 to 100",
+    ),
+    Broken(
+        "no time at all", node("{type: Number, timeout: 0}"),
+        "out-of-range", "4:30", "`timeout` is a number of seconds, above 0",
+    ),
+    Broken(
+        "branch that is not there",
+        node("{type: Switch, inputs: {condition: true, then: $none}}", "none: {type: Number, when: false}"),
+        "absent-branch", "4:53", "`x` takes `then`, which is not there", "`none` is left out, its `when` is false",
+    ),
+    Broken(
+        "branch of a type that does not fit",
+        node("{type: Frame, inputs: {picture: $y}}",
+             "y: {type: Switch, inputs: {condition: true, then: $painted, otherwise: 1}}"),
+        "wrong-port", "4:38", "`picture` takes Picture, `$y` is Picture | int", "nodes that give a Picture: `$painted`",
+    ),
+    Broken(
+        "graph file that is not there", node("{type: ./dgo.yaml}"),
+        "missing-file", "4:13", "there is no file `./dgo.yaml`",
+    ),
+    Broken(
+        "graph file without its folder", node("{type: graph.yaml}"),
+        "unknown-type", "4:13", "there is no node type `graph.yaml`", "./graph.yaml",
+    ),
+    Broken(
+        "graph that uses itself", node("{type: ./graph.yaml}"),
+        "recursion", "4:13", "graph.yaml uses itself as a node type", "let one of them do without the other",
+    ),
+    Broken(
+        "random number that is no param", node("{type: Paint, inputs: {text: a, size: random}}"),
+        "wrong-type", "4:44", "`size`: int is wanted, `random` is text", "declare one, {type: int, default: random}",
+    ),
+    Broken(
+        "param that only another graph can give",
+        node("{type: Frame, inputs: {picture: $params.p}}").replace(
+            "nodes:", "params: {p: {type: Picture, default: a.png}}\nnodes:"),
+        "text-as-value", "2:38", "a Picture comes over a link, `a.png` is text",
+    ),
+    Broken(
         "too deep", "latentgraph: 1\nx-deep: " + "[" * 50_000, "too-deep", "2:72", "deep",
     ),
 ]  # fmt: skip

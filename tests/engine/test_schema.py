@@ -172,13 +172,15 @@ def test_no_choice_has_more_than_two_branches(tiny: Registry) -> None:
 
 UNSEEN = {
     "syntax", "too-deep", "duplicate-key", "unknown-node", "unknown-output", "which-output", "unknown-param",
-    "wrong-port", "cycle", "missing-file", "bad-expression",
+    "wrong-port", "cycle", "missing-file", "bad-expression", "recursion", "absent-branch", "too-large",
 }  # fmt: skip
 """Codes of what a schema cannot see: whatever needs more than one place to tell."""
 
 UNTYPED = {
     "param of another type", "param outside its own limits", "limits of a text", "choices of another type",
     "yes for a bool", "leading zero", "expression of another type", "folder where a file is wanted",
+    "zip of lists of different lengths", "foreach over an input that is given",
+    "param that only another graph can give",
 }  # fmt: skip
 """What it cannot see because it does not know the type of a param, or what other readers make of `010`."""
 
