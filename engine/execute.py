@@ -149,7 +149,8 @@ class _Execution:
             self.workers.close()
             self.store.touch(*self.touched)
         for step in self.flow.known:
-            if step.address not in self.result.nodes:
+            # A Switch that handed on a value did no work that anybody would want to hear of.
+            if step.address not in self.result.nodes and type(step.outputs) is Mark:
                 self._finish(step, "skipped", reason="the run was cancelled")
         self.store.remember_latest(graph_id(self.checked), self.result.keys)
         if self.cancelled.is_set():

@@ -81,7 +81,9 @@ class _Planning:
         while (step := self.flow.next()) is not None:
             self._decide(step)
         self._find_gone(self.flow.value(link) for link in outputs.values())
-        planned = {step: self._planned(step) for step in self.flow.known}
+        # A Switch that hands on a value does no work that is worth a line.
+        steps = [step for step in self.flow.known if step in self.decided or type(step.outputs) is Mark]
+        planned = {step: self._planned(step) for step in steps}
         for step in [step for step in planned if step.outputs is UNKNOWN]:
             self._look_behind(step, planned)
         return Plan(tuple(planned[step] for step in sorted(planned)))
@@ -136,8 +138,6 @@ class _Planning:
             return self._said(step, *self._of_decided(step, decision))
         if step.outputs in (ABSENT, FAILED):
             return self._said(step, "skip", step.reason)
-        if step.outputs is not UNKNOWN:
-            return self._said(step, "reuse")  # a Switch hands on what it is given
         return self._said(step, "depends", f"what becomes of it depends {step.reason}")
 
     def _of_decided(self, step: Step, decision: Decision) -> tuple[Action, str]:

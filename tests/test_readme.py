@@ -22,19 +22,22 @@ def test_there_are_two_commands_of_one_line_each():
 
 
 def test_the_picture_at_the_top_is_there():
-    (name,) = re.findall(r"^!\[.*?\]\((.*?)\)$", README, re.MULTILINE)
-    assert (ROOT / name).read_bytes().startswith(b"\x89PNG")
+    names = re.findall(r"^!\[.*?\]\((.*?)\)$", README, re.MULTILINE)
+    assert README.index(names[0]) < README.index("```sh")
+    for name in names:
+        assert (ROOT / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_example_graph_is_right(tmp_path: Path, capsys):
-    (graph,) = blocks("yaml")
-    (tmp_path / "mine.yaml").write_text(graph)
-    assert main(["check", str(tmp_path / "mine.yaml")]) == 0
-    assert "warning" not in capsys.readouterr().out
+def test_the_example_graphs_are_right(tmp_path: Path, capsys):
+    (tmp_path / "txt2img.yaml").write_bytes((ROOT / "graphs" / "txt2img.yaml").read_bytes())
+    for graph in blocks("yaml"):
+        (tmp_path / "mine.yaml").write_text(graph)
+        assert main(["check", str(tmp_path / "mine.yaml")]) == 0
+        assert "warning" not in capsys.readouterr().out
 
 
 def test_the_example_message_is_what_a_misspelt_link_gives(tmp_path: Path, capsys, monkeypatch):
-    (graph,) = blocks("yaml")
+    graph = blocks("yaml")[0]
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text(graph.replace("guidance: $guided", "guidance: $guidd"))
     assert main(["check", "mine.yaml"]) == 2

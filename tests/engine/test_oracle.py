@@ -200,17 +200,15 @@ def check_run(
     assert run.status == "failed" if FAILED in expected.values() else run.status == ("failed" if run.failures else "done")
     # Every node that was needed ran or was reused; each distinct computation was made once, and only if not known.
     needed = evaluation.needed
-    became = {address: status for address, status in run.nodes.items() if status != "skipped"}
-    switches = {name for name, use in program.nodes.items() if use.type == "Switch"}
-    assert {address for address in became if address.split("/")[0] not in switches} == set(needed)
+    assert {address for address, status in run.nodes.items() if status != "skipped"} == set(needed)
     fails = {address for address, computation in needed.items() if run.nodes[address] == "failed"}
     distinct = {needed[address] for address in needed if address not in fails}
     assert sorted(nodes.COMPUTED, key=repr) == sorted(distinct - known, key=repr)
-    check_plan(planned, run, store, {address for address in planned if address.split("/")[0] in switches})
+    check_plan(planned, run, store)
     known.update(distinct)
 
 
-def check_plan(planned: dict[str, str], run: Run, store: Store, switches: set[str]) -> None:
+def check_plan(planned: dict[str, str], run: Run, store: Store) -> None:
     """What was planned is what became of each node; a failure is not foreseen, nor what it skips."""
 
     def made_in_this_run(address: str) -> bool:
@@ -218,8 +216,8 @@ def check_plan(planned: dict[str, str], run: Run, store: Store, switches: set[st
         return record is not None and record.run == run.id
 
     after_a_failure = ["skipped", "failed"] if run.failures else []
-    for address in planned.keys() - switches:
-        action, status = planned[address], run.nodes.get(address)
+    for address, action in planned.items():
+        status = run.nodes.get(address)
         if action == "run":
             # What another node happened to compute in the meantime is not computed again.
             reused = status == "reused" and made_in_this_run(address)
