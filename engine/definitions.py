@@ -7,16 +7,18 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib.machinery import SourceFileLoader
 from inspect import CO_OPTIMIZED
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from . import statements
 from .digest import digest
 from .statements import WRITERS, Statement, below, dotted, is_pythons
 
+_CachedFunction = type(cache(len))
 _Definition = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 _SETTING = {"atexit", "decimal", "gc", "importlib", "locale", "os", "random", "signal", "sys", "warnings"}
@@ -86,17 +88,24 @@ def differs(module: ModuleType, found: Mapping[str, Any]) -> bool:
         if name in vars(module) and _constant(vars(module)[name]) != value:
             return True
     for name, expected in found["functions"].items():
-        function: Any = module
-        for step in name.split("."):
-            function = getattr(function, "__dict__", {}).get(step)
-            for wrapper in ("__func__", "fget", "__wrapped__"):
-                function = getattr(function, wrapper, function)
-        code: CodeType | None = getattr(function, "__code__", None)
+        code = getattr(_function(module, name), "__code__", None)
         if code is None or (code.co_filename, code.co_qualname) != (module.__file__, name):
             continue
         if _instructions(code) != expected:
             return True
     return False
+
+
+def _function(module: ModuleType, name: str) -> FunctionType | None:
+    """A function or method by its qualified name; what is under a decorator that says what it wraps."""
+    found: Any = module
+    for step in name.split("."):
+        found = vars(found).get(step) if isinstance(found, (ModuleType, type)) else None
+    if isinstance(found, (classmethod, staticmethod, property)):
+        found = found.fget if isinstance(found, property) else found.__func__
+    if isinstance(found, (FunctionType, _CachedFunction)):
+        found = vars(found).get("__wrapped__", found)
+    return found if isinstance(found, FunctionType) else None
 
 
 class _Reader:
@@ -232,21 +241,32 @@ class _Reader:
 
     def _find_constants(self, read: Iterable[tuple[ast.stmt, Statement]]) -> None:
         for node, statement in read:
-            if isinstance(node, (ast.Assign, ast.AnnAssign)) and _defines(node) and node.value is not None:
-                try:
-                    value = _constant(ast.literal_eval(node.value))
-                except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-                    continue
-                for name in statement.binds if value is not None else ():
-                    if self._bound[name] == 1 and not self.parts[name].origins:
-                        self.constants[name] = str(value)
+            value = _value(node)
+            for name in statement.binds:
+                if value is not None and self._bound[name] == 1 and not self.parts[name].origins:
+                    self.constants[name] = value
+
+
+def _value(node: ast.stmt) -> str | None:
+    """Stands for the value of an assignment to names, where it is written down and cannot be changed."""
+    if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
+        return None
+    if not all(isinstance(target, ast.Name) for target in _targets(node)):
+        return None
+    try:
+        return _constant(ast.literal_eval(node.value))
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return None
+
+
+def _targets(node: ast.Assign | ast.AnnAssign) -> list[ast.expr]:
+    return node.targets if isinstance(node, ast.Assign) else [node.target]
 
 
 def _defines(node: ast.stmt) -> bool:
     """Whether a statement does nothing but bind names, always."""
     if isinstance(node, (ast.Assign, ast.AnnAssign)):
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-        inside = [part for target in targets for part in ast.walk(target)]
+        inside = [part for target in _targets(node) for part in ast.walk(target)]
         return not any(isinstance(part, (ast.Attribute, ast.Subscript)) for part in inside)
     return isinstance(node, _Definition) or type(node).__name__ == "TypeAlias"
 

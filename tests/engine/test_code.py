@@ -569,7 +569,7 @@ COUNTING = """
             from .steps import step
             return step(START)
     """
-COUNTING_HELPERS = {"first.py": "START = 1\n", "steps.py": "def step(number): return number + 1\n"}
+COUNTING_HELPERS = {"first.py": "START = 1\nLOW, HIGH = 1, 2\n", "steps.py": "def step(number): return number + 1\n"}
 
 
 def mine_in(folder: Path) -> type[Node]:
@@ -588,7 +588,8 @@ def test_a_file_edited_after_it_was_read_is_stale_until_restart(file: str, folde
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new"), [("first.py", "1", "2"), ("steps.py", "+ 1", "+ 2"), ("nodes.py", "step(", "-step(")]
+    ("file", "old", "new"),
+    [("first.py", "START = 1", "START = 2"), ("steps.py", "+ 1", "+ 2"), ("nodes.py", "step(", "-step(")],
 )
 def test_a_file_edited_between_its_import_and_the_first_look_is_stale(
     file: str, old: str, new: str, folders: Folders
