@@ -72,11 +72,11 @@ class CheckedNode:
 
     def links(self) -> Iterator[Linked]:
         """All links of the node, those of `when` and `foreach` too."""
-        yield from links_in(self.when)
-        for value in self.foreach.over.values() if self.foreach else ():
-            yield from links_in(value)
-        for value in self.inputs.values():
-            yield from links_in(value)
+        for value in (self.when, *(self.foreach.over.values() if self.foreach else ()), *self.inputs.values()):
+            if type(value) is Linked:
+                yield value
+            elif type(value) is tuple:
+                yield from links_in(value)
 
 
 @dataclass(frozen=True)

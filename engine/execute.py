@@ -26,13 +26,16 @@ from .failures import described_failure, explained
 from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step, merged
 from .keys import Keys
 from .live import Live, Missing
-from .order import needed_by
+from .node import Node
 from .records import Record, Ref, refs_in
 from .rendering import Rendered, rendered
 from .store import Claim, Store, open_store
 from .workers import Workers
 
 Event = dict[str, Any]
+
+QUICK = 0.001
+"""Seconds below which a node is computed in place, if the one of its type before was as quick: a thread would cost more."""
 
 POLL = 0.02
 """Seconds between two looks at whether somebody else has finished what is waited for."""
@@ -113,6 +116,8 @@ class _Execution:
         self.busy: set[str] = set()
         self.running: dict[Job, Claim | None] = {}
         self.deadlines: dict[Job, float] = {}
+        self.took: dict[type[Node], float] = {}
+        """Seconds that the last node of a type took."""
         self.elsewhere: list[Job] = []
         self.blocked: dict[str, list[Job]] = {}
         """Jobs by the digest of a value that has to be made again for them."""
@@ -183,14 +188,18 @@ class _Execution:
             timeout = max(0.0, min(timeout, min(self.deadlines.values()) - time.monotonic()))
         try:
             self.happened.get(timeout=timeout)()
-            while not self.happened.empty():
-                self.happened.get()()
         except queue.Empty:
             pass
+        self._catch_up()
         if self.deadlines:
             now = time.monotonic()
             for job in [job for job, deadline in self.deadlines.items() if deadline <= now]:
                 self._give_up(job)
+
+    def _catch_up(self) -> None:
+        """Hear what has happened in the threads by now."""
+        while not self.happened.empty():
+            self.happened.get()()
 
     def _decide(self, step: Step) -> None:
         decision = decide(step, self.keys, self.store)
@@ -222,7 +231,7 @@ class _Execution:
     def _start(self) -> None:
         if self.cancelled.is_set():
             return
-        for resource, jobs in self.queues.items():
+        for resource, jobs in list(self.queues.items()):
             while jobs and resource not in self.busy and len(self.running) < self.jobs:
                 self._begin(jobs.popleft())
         while self.startable and len(self.running) < self.jobs:
@@ -246,7 +255,11 @@ class _Execution:
         if job.step.node.timeout is not None:
             self.deadlines[job] = time.monotonic() + job.step.node.timeout
         self.emit({"event": "node_started", "node": job.step.address, "type": job.node_type.__name__})
-        self.workers.start(lambda: self._work(job))
+        if self.took.get(job.node_type, QUICK) < QUICK and job not in self.deadlines:
+            self._work(job)
+            self._catch_up()
+        else:
+            self.workers.start(lambda: self._work(job))
 
     def _take_over(self) -> None:
         """Look whether what was computed elsewhere is there, or nobody computes it any more."""
@@ -257,7 +270,7 @@ class _Execution:
             self._enqueue(job)
 
     def _work(self, job: Job) -> None:
-        """In a thread of its own: nothing here touches the execution's state but through `happened`."""
+        """Mostly in a thread of its own: nothing here touches the execution's state but through `happened`."""
 
         def report(kind: str, content: Mapping[str, Any]) -> None:
             self.happened.put(lambda: self.emit({"event": kind, "node": job.step.address, **content}))
@@ -299,6 +312,7 @@ class _Execution:
 
     def _computed(self, job: Job, outcome: Outcome) -> None:
         step = job.step
+        self.took[job.node_type] = outcome.seconds
         if outcome.record is not None:
             self.records[step] = outcome.record
             self.result.keys[step.address] = outcome.record.key
@@ -350,7 +364,7 @@ class _Execution:
     def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, sources: Mapping[str, str] | None = None) -> None:
         if step.outputs is FAILED:
             return
-        step.sources = merged([*[used.sources for used in step.uses], sources or NOTHING])
+        step.sources = merged([*[used.sources for used in step.uses or ()], sources or NOTHING])
         self.flow.settle(step, outputs)
 
     def _not_run(self, step: Step) -> None:
@@ -408,8 +422,13 @@ class _Execution:
 
 def _reachable(checked: CheckedGraph, targets: list[str] | None) -> list[str]:
     """The nodes of the top level that the outputs, or the targets, may need, in an order in which they can run."""
-    waits = {name: {link.node for link in node.links()} for name, node in checked.nodes.items()}
-    needed = needed_by(targets or [link.node for link in checked.outputs.values()], waits)
+    needed: set[str] = set()
+    left = list(targets or ()) or [link.node for link in checked.outputs.values()]
+    while left:
+        name = left.pop()
+        if name not in needed:
+            needed.add(name)
+            left += [link.node for link in checked.nodes[name].links()]
     return [name for name in checked.nodes if name in needed]
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from .checked import CheckedGraph, CheckedNode, Computed, Given, Linked
 from .expression import evaluate
 from .graph import MISSING, Param, outside_limits
+from .node import Node
 from .switch import Switch
 from .types import choices, element
 
@@ -53,7 +54,8 @@ class Unknown:
 
 Stages = Generator[list["Step"], None, None]
 _Target = tuple["Step", str, tuple[int, ...]]
-_Split = tuple[dict[str, Any], list[tuple[str, Any, bool, Any]]]
+_Port = tuple[str, bool, Any]
+"""An input's name, whether it is required, and its type where it takes floats, which a value may have to be made."""
 
 
 class Step:
@@ -104,10 +106,10 @@ class Step:
         self.wanted = False
         self.open = 0
         self.stages: Stages | None = None
-        self.targets: list[_Target | None] | None = None
+        self.targets: list[tuple[_Port, Any, _Target | None]] | None = None
         """Where its inputs come from, as soon as it has asked for them."""
-        self.waiters: list[Step] = []
-        self.uses: list[Step] = []
+        self.waiters: list[Step] | None = None
+        self.uses: list[Step] | None = None
         self.users = 0
 
     def __lt__(self, other: Step) -> bool:
@@ -232,7 +234,8 @@ class Flow:
         self.constant, self.finished, self.released = constant, finished, released
         self.ready: list[tuple[tuple[int, ...], int, Step]] = []
         self.agenda: deque[Step] = deque()
-        self.splits: dict[int, _Split] = {}
+        self.splits: dict[int, tuple[dict[str, Any], list[tuple[_Port, Any]]]] = {}
+        self.ports: dict[type[Node], dict[str, _Port]] = {}
         self.known: list[Step] = []
         """All steps that something needs, in the order in which that was found out."""
 
@@ -306,11 +309,13 @@ class Flow:
         for other in needed:
             other.users += 1
             if other.outputs is PENDING:
+                if other.waiters is None:
+                    other.waiters = []
                 other.waiters.append(step)
                 still_open += 1
                 if not other.wanted:
                     self._want(other)
-        step.uses += needed
+        step.uses = needed if step.uses is None else step.uses + needed
         step.open = still_open
         return still_open
 
@@ -318,16 +323,16 @@ class Flow:
         step.outputs, step.reason, step.stages, step.targets = outputs, reason, None, None
         if type(outputs) is Mark:
             self.finished(step)
-        for waiter in step.waiters:
+        for waiter in step.waiters or ():
             waiter.open -= 1
             if not waiter.open:
                 self.agenda.append(waiter)
-        step.waiters = []
-        for used in step.uses:
+        step.waiters = None
+        for used in step.uses or ():
             used.users -= 1
             if not used.users:
                 self.released(used)
-        step.uses = []
+        step.uses = None
 
     def _refuse(self, step: Step, wrong: Exception) -> None:
         step.wrong = True
@@ -352,10 +357,10 @@ class Flow:
         needed: list[Step] = []
         step.targets = targets = []
         try:
-            for _, form, _, _ in dynamic:
+            for port, form in dynamic:
                 # Most inputs are links: their targets are looked up once.
                 target = scope.target(form) if type(form) is Linked else None
-                targets.append(target)
+                targets.append((port, form, target))
                 if target is not None:
                     needed.append(target[0])
                 else:
@@ -371,9 +376,7 @@ class Flow:
         assert step.targets is not None
         worst: tuple[Mark, str] | None = None
         try:
-            for target, (name, form, required, floating) in zip(
-                step.targets, self._split(step.node)[1], strict=True
-            ):
+            for (name, required, floating), form, target in step.targets:
                 value = _indexed(*target) if target is not None else self._value(step.scope, form)
                 if type(value) is not Mark:
                     step.inputs[name] = value if floating is None else coerced(value, floating)
@@ -389,22 +392,30 @@ class Flow:
         else:
             self._settle(step, worst[0], worst[1])
 
-    def _split(self, node: CheckedNode) -> _Split:
-        """The inputs of a node that are known as they stand, and the others: whether they are required, and their
-        type where it takes floats, which a value may have to be made."""
-        found = self.splits.get(id(node))
+    def _split(self, node: CheckedNode) -> tuple[dict[str, Any], list[tuple[_Port, Any]]]:
+        """The inputs of a node that are known as they stand, and the others with the ports that take them."""
+        found = self.splits.get(id(node)) if self.splits else None
         if found is None:
             assert not isinstance(node.type, CheckedGraph)
-            declared, constant, dynamic = node.type.inputs(), {}, []
+            ports = self.ports.get(node.type) or self._ports(node.type)
+            constant: dict[str, Any] = {}
+            dynamic: list[tuple[_Port, Any]] = []
             for name, form in node.inputs.items():
                 if _is_dynamic(form):
-                    entry = declared[name]
-                    floating = entry.annotation if _takes_floats(entry.annotation) else None
-                    dynamic.append((name, form, entry.required, floating))
+                    dynamic.append((ports[name], form))
                 else:
                     constant[name] = self.constant(form)
-            found = self.splits[id(node)] = constant, dynamic
+            found = constant, dynamic
+            if node.foreach is not None:  # others are asked for once
+                self.splits[id(node)] = found
         return found
+
+    def _ports(self, node_type: type[Node]) -> dict[str, _Port]:
+        ports = self.ports[node_type] = {
+            name: (name, entry.required, entry.annotation if _takes_floats(entry.annotation) else None)
+            for name, entry in node_type.inputs().items()
+        }
+        return ports
 
     def _condition(self, step: Step) -> Stages:
         """Settle the step where a `when` around it, or its own, is not true."""
@@ -437,7 +448,7 @@ class Flow:
         if type(value) is Mark:
             self._undecided(step, scope, form, value)
         else:
-            step.sources = merged([used.sources for used in step.uses])
+            step.sources = merged([used.sources for used in step.uses or ()])
             self._settle(step, {"value": value})
 
     def _gather(self, step: Gather) -> Stages:

@@ -57,7 +57,7 @@ def to_json(value: Any) -> str:
 
 
 def from_json(text: str) -> Any:
-    return _tuples(json.loads(text, object_hook=_referenced))
+    return _tuples(_DECODER.decode(text))
 
 
 def _reference(value: Any) -> Any:
@@ -71,6 +71,9 @@ _ENCODER = json.JSONEncoder(default=_reference, separators=(",", ":"))
 
 def _referenced(found: dict[str, Any]) -> Any:
     return Ref(*found["$ref"]) if found.keys() == {"$ref"} else found
+
+
+_DECODER = json.JSONDecoder(object_hook=_referenced)
 
 
 def _tuples(value: Any) -> Any:
