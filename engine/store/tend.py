@@ -65,7 +65,8 @@ def settle(disk: Disk) -> None:
 
     total = disk.index.write(do)
     if total > disk.limit:
-        total -= evict(disk, disk.bound * 9 // 10).bytes
+        evict(disk, disk.bound * 9 // 10)
+        total = int(disk.index.row("SELECT TOTAL(bytes) FROM total")[0])
         # Where runs under way need more than the bound, it is not tried again at every turn.
         disk.limit = disk.bound if total <= disk.bound else total + disk.bound // 16
 

@@ -14,6 +14,7 @@ from jottings import LARGE, Jotting, Opener, keep, key_of, ref_to, result
 from latentgraph.engine.problems import UserError
 from latentgraph.engine.records import Record
 from latentgraph.engine.store import StoreError, bytes_meant, default_folder, open_store
+from latentgraph.engine.store.index import _Job
 
 SMALL = "a small text"
 
@@ -165,18 +166,17 @@ def test_an_interrupted_commit_does_not_lose_the_results_of_other_threads(opener
     store = opener()
     assert store._disk is not None
     index = store._disk.index
-    thread = threading.Thread(target=keep, args=(store, "drawn"))
 
     def interrupted(connection: object) -> None:
-        thread.start()
-        while len(index._waiting) < 1:
-            time.sleep(0.001)
-        index._waiting.rotate()
         raise KeyboardInterrupt
 
+    other = _Job(lambda connection: "written")
+    index._waiting.append(other)  # as another thread does before it waits
     with pytest.raises(KeyboardInterrupt):
         index.write(interrupted)
-    thread.join()
+    assert not other.done
+    keep(store, "drawn")
+    assert (other.done, other.given) == (True, "written")
     assert opener().lookup(key_of("drawn")) is not None
 
 

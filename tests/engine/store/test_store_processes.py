@@ -70,12 +70,30 @@ def test_a_forked_process_has_none_of_its_parents_claims(opener: Opener) -> None
     assert Child(other).succeeds() is False, "the parent has both now"
 
 
+def test_what_the_parent_releases_a_forked_process_can_claim(opener: Opener) -> None:
+    store = opener()
+    claim = store.claim(key_of("drawn"))
+    assert claim is not None
+
+    def other(tell: Any) -> None:
+        deadline = time.monotonic() + 5
+        while store.claim(key_of("drawn")) is None:
+            assert time.monotonic() < deadline
+
+    child = Child(other)
+    claim.release()
+    assert child.succeeds()
+
+
 def test_a_forked_process_goes_on_with_the_store_of_its_parent(opener: Opener) -> None:
     store = opener(memory=0)
     kept = keep(store, "before", Jotting(LARGE))
+    assert store._disk is not None
+    index, connection = store._disk.index, store._disk.index._connection
 
     def other(tell: Any) -> None:
         assert store.lookup(kept.key) == kept
+        assert index._connection is not connection, "whose locks are the parent's"
         for number in range(20):
             keep(store, ("child", number), Jotting(f"{LARGE}{number}"))
         store.close()

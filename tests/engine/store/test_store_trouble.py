@@ -112,6 +112,17 @@ def test_nothing_is_left_of_a_value_that_could_not_be_written(opener: Opener, mo
     assert opener().lookup(record.key) is None
 
 
+def test_a_state_that_was_saved_in_memory_does_not_outlive_a_later_one_on_disk(opener: Opener) -> None:
+    store = opener()
+    assert store._disk is not None
+    store._disk.writable = False
+    store.save_state(key_of("training"), Jotting("step 1"))
+    assert store.state(key_of("training")) == Jotting("step 1")
+    store._disk.writable = True
+    store.save_state(key_of("training"), Jotting("step 2"))
+    assert store.state(key_of("training")) == Jotting("step 2")
+
+
 def test_an_index_that_cannot_grow_is_read_on(opener: Opener) -> None:
     store = opener(memory=0)
     record = keep(store, "drawn", Jotting("an apple"))
