@@ -27,3 +27,19 @@ class SamplingState(PortType, codec=TENSORS):
     scheduler: Mapping[str, Any]
     on_device: tuple[str, ...]
     generators: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState(PortType, codec=TENSORS):
+    """How far a training came: `steps` of them, with the weights then, their moving average, and all losses.
+
+    `optimizer` has the optimiser's state for each parameter, `generator` that of the random generator. All tensors here
+    are on the CPU.
+    """
+
+    steps: int
+    weights: Mapping[str, Tensor]
+    average: Mapping[str, Tensor]
+    optimizer: tuple[Mapping[str, Tensor], ...]
+    generator: bytes
+    losses: Tensor

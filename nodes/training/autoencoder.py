@@ -1,7 +1,6 @@
 """Training a variational autoencoder: pictures to latents and back."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +12,7 @@ from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_vae
 from ..ports import Image, Vae
 from .assembly import weights_of
-from .loop import Plan, Reporter, Trained, train
+from .loop import Plan, Trained, consumed, train
 from .pictures import spread
 
 if TYPE_CHECKING:
@@ -97,8 +96,8 @@ def train_autoencoder(
     *,
     batch_size: int,
     kl_weight: float,
-    folder: Path,
-    reporter: Reporter,
+    context: "Context",
+    covered: object,
     seed: int,
 ) -> Trained:
     """Train `vae` on `images`, uint8 [N, 3, H, W], and leave the averaged weights in it.
@@ -123,7 +122,7 @@ def train_autoencoder(
         rows = torch.cat([shown, drawn.clamp(-1, 1)]).add(1).div(2)
         return grid(rows, columns=8)
 
-    trained = train(vae, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample)
+    trained = train(vae, loss, plan, context=context, covered=covered, seed=seed, sample=sample)
     vae.load_state_dict(trained.weights)
     vae.eval()
     return trained
@@ -201,8 +200,8 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
         plan,
         batch_size=node.batch_size,
         kl_weight=node.kl_weight,
-        folder=context.scratch(),
-        reporter=context,
+        context=context,
+        covered=consumed(node),
         seed=node.seed + 1,
     )
     normalise_latents(vae, images)

@@ -1,7 +1,6 @@
 """Contrastive training of CLIP: a picture and its caption should point the same way (Radford et al. 2021)."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -12,7 +11,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 from ..diffusion.weights import tokenizer_in
 from ..ports import Clip
 from .assembly import weights_of
-from .loop import Plan, Reporter, Trained, train
+from .loop import Plan, Trained, consumed, train
 from .pictures import spread
 
 if TYPE_CHECKING:
@@ -91,8 +90,8 @@ def train_clip(
     plan: Plan,
     *,
     batch_size: int,
-    folder: Path,
-    reporter: Reporter,
+    context: "Context",
+    covered: object,
     seed: int,
 ) -> Trained:
     """Train both towers on `images`, uint8 [N, 3, H, W], and their captions; leaves the averaged weights in `clip`."""
@@ -111,7 +110,7 @@ def train_clip(
         heat = functional.interpolate(similarity.softmax(1)[None, None], scale_factor=4)[0]
         return heat.expand(3, -1, -1)
 
-    trained = train(clip, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample)
+    trained = train(clip, loss, plan, context=context, covered=covered, seed=seed, sample=sample)
     clip.load_state_dict(trained.weights)
     clip.eval()
     return trained
@@ -146,8 +145,8 @@ def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[flo
         captions,
         Plan(node.steps, node.learning_rate, warmup=50, decay=0.7, ema=0.99),
         batch_size=node.batch_size,
-        folder=context.scratch(),
-        reporter=context,
+        context=context,
+        covered=consumed(node),
         seed=node.seed + 1,
     )
     found = retrieval(clip, tokenizer, images[:256], captions[:256])

@@ -2,7 +2,6 @@
 
 import copy
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,7 +17,7 @@ from ..ports import Model
 from .assembly import weights_of
 from .autoencoder import encode_all, grid
 from .contrastive import Captions, chosen_caption, tokens_of
-from .loop import Plan, Reporter, Trained, train
+from .loop import Plan, Trained, consumed, train
 from .pictures import spread
 
 if TYPE_CHECKING:
@@ -76,8 +75,8 @@ def train_unet(
     *,
     batch_size: int,
     unconditional: float,
-    folder: Path,
-    reporter: Reporter,
+    context: "Context",
+    covered: object,
     seed: int,
     sample: Callable[[], Tensor] | None = None,
 ) -> Trained:
@@ -108,7 +107,7 @@ def train_unet(
         given = unet(noisy.contiguous(memory_format=torch.channels_last), timesteps, conditioning).sample
         return ((given - wanted).square().mean((1, 2, 3)) * weights[timesteps]).mean()
 
-    trained = train(unet, loss, plan, folder=folder, reporter=reporter, seed=seed, sample=sample, sample_every=500)
+    trained = train(unet, loss, plan, context=context, covered=covered, seed=seed, sample=sample, sample_every=500)
     unet.load_state_dict(trained.weights)
     unet.eval()
     return trained
@@ -175,8 +174,8 @@ def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ..
         Plan(node.steps, node.learning_rate, warmup=100, decay=node.decay, ema=0.999),
         batch_size=node.batch_size,
         unconditional=node.unconditional,
-        folder=context.scratch(),
-        reporter=context,
+        context=context,
+        covered=consumed(node),
         seed=node.seed + 1,
         sample=sample,
     )

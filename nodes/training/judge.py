@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -17,7 +16,7 @@ from ..diffusion.numerics import DEVICE
 from .data import Judge as JudgeFiles
 from .data import Scenes
 from .emoji import captions
-from .loop import Plan, Reporter, Trained, train
+from .loop import Plan, Trained, consumed, train
 from .pictures import shown_by
 
 if TYPE_CHECKING:
@@ -89,8 +88,8 @@ def train_judge(
     plan: Plan,
     *,
     batch_size: int,
-    folder: Path,
-    reporter: Reporter,
+    context: "Context",
+    covered: object,
     seed: int,
 ) -> Trained:
     """Train on `images`, uint8 [N, 3, H, W], whose `labels` are class indices [N] by attribute."""
@@ -102,7 +101,7 @@ def train_judge(
         terms = [functional.cross_entropy(logits[name], labels[name][chosen].to(DEVICE)) for name in logits]
         return torch.stack(terms).sum()
 
-    trained = train(judge, loss, plan, folder=folder, reporter=reporter, seed=seed)
+    trained = train(judge, loss, plan, context=context, covered=covered, seed=seed)
     judge.load_state_dict(trained.weights)
     judge.eval()
     return trained
@@ -126,8 +125,8 @@ def learn(node: "TrainJudge", context: "Context") -> tuple[JudgeFiles, float]:
         labels_of(data.attributes, data.shown[:known]),
         Plan(node.steps, node.learning_rate, warmup=50, decay=0.6, ema=0.99),
         batch_size=node.batch_size,
-        folder=context.scratch(),
-        reporter=context,
+        context=context,
+        covered=consumed(node),
         seed=node.seed + 1,
     )
     verdicts = judge.verdicts(data.images[known:].float().div(255))

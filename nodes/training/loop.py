@@ -1,38 +1,30 @@
 """One training loop for every model: it survives being killed and gives the same bits when it goes on.
 
 What a training learns is a plain `torch.nn.Module`; what it minimises is a function that draws everything random from
-the generator it is given. So the state of a training is the module, its moving average, the optimiser, the generator
-and the number of steps done. A checkpoint is exactly that, and the losses so far: one safetensors file, never pickle.
+the generator it is given. So the state of a training is the module, its moving average, the optimiser, the generator,
+the number of steps done, and the losses so far. It is kept under a key that covers what was consumed up to there: a
+longer training goes on from a shorter one, as long as both learned at the same rates.
 """
 
-import json
 import math
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from latentgraph.engine import Context, Node
+from latentgraph.engine.digest import digest
+
+from ..diffusion.noise import restored, saved
 from ..diffusion.numerics import DEVICE
+from ..states import TrainingState
 
-CHECKPOINT = "checkpoint.safetensors"
-CHECKPOINT_EVERY = 100
-"""Steps from one checkpoint to the next."""
+KEPT_EVERY = 100
+"""Steps from one state that is kept to the next."""
 
-
-class Reporter(Protocol):
-    """What a training tells about itself while it runs; a node's `Context` is one."""
-
-    def progress(self, step: int, steps: int, message: str = "") -> None: ...
-
-    def preview(self, image: Tensor) -> None: ...
-
-    def check_cancelled(self) -> None: ...
+LATER = {"steps", "learning_rate", "decay", "prompts"}
+"""Inputs of trainings that only the plan and the sample pictures are made of."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +55,16 @@ class Plan:
     def forgetting(self, step: int) -> float:
         return min(self.ema, (1 + step) / (10 + step))
 
+    def keys(self, covered: object) -> list[str]:
+        """What a training has consumed, besides what `covered` says, before each step and after the last.
+
+        Of the plan that is the rates up to there, whatever it makes them of.
+        """
+        keys = [digest([covered, self.betas, self.weight_decay, self.clip])]
+        for step in range(self.steps):
+            keys.append(digest([keys[-1], self.rate(step), self.forgetting(step)]))
+        return keys
+
 
 @dataclass(frozen=True)
 class Trained:
@@ -72,22 +74,28 @@ class Trained:
     losses: Tensor
 
 
+def consumed(node: Node) -> object:
+    """What decides the state of a training besides its plan: the other inputs of the node."""
+    inputs = {name: getattr(node, name) for name in node.inputs() if name not in LATER}
+    return [type(node).__name__, inputs]
+
+
 def train(
     module: nn.Module,
     loss: Callable[[torch.Generator], Tensor],
     plan: Plan,
     *,
-    folder: Path,
-    reporter: Reporter,
+    context: Context,
+    covered: object,
     seed: int,
     sample: Callable[[], Tensor] | None = None,
     sample_every: int = 250,
 ) -> Trained:
-    """Minimise `loss` over the parameters of `module`, going on from the checkpoint in `folder` if it holds one.
+    """Minimise `loss` over the parameters of `module`, going on from the state that the context has kept, if any.
 
     `loss` computes one batch's scalar loss with `module`, which is on DEVICE, and draws all that is random from the
-    generator, which is on the CPU. `sample`
-    draws a picture, float [3, H, W] in 0..1, with the averaged weights in `module`; it must draw nothing from global
+    generator, which is on the CPU. `covered` is what decides the first weights and the losses. `sample` draws a
+    picture, float [3, H, W] in 0..1, with the averaged weights in `module`; it must draw nothing from global
     generators. Raises FloatingPointError where the loss is no longer finite.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -97,10 +105,16 @@ def train(
     )
     average = {name: value.detach().clone() for name, value in module.state_dict().items()}
     losses = torch.zeros(plan.steps)
-    done = _load(folder, module, average, optimizer, generator, losses)
+    keys = plan.keys([covered, seed])
+    done = 0
+    state = context.resume(reversed(keys))
+    if isinstance(state, TrainingState):
+        done = state.steps
+        losses[:done] = state.losses
+        _restore(state, module, average, optimizer)
+        (generator,) = restored([state.generator])
     module.train()
     for step in range(done, plan.steps):
-        reporter.check_cancelled()
         for group in optimizer.param_groups:
             group["lr"] = plan.rate(step)
         value = loss(generator)
@@ -113,12 +127,12 @@ def train(
         if not math.isfinite(losses[step]):
             raise FloatingPointError(f"the loss became {losses[step]:g} at step {step}; lower the learning rate")
         done = step + 1
+        if done % KEPT_EVERY == 0 or done == plan.steps or context.cancelled:
+            context.save(keys[done], _state(done, module, average, optimizer, generator, losses[:done]))
         recent = losses[max(0, done - 50) : done].mean()
-        reporter.progress(done, plan.steps, f"loss {recent:.4f}")
-        if done % CHECKPOINT_EVERY == 0 or done == plan.steps:
-            _save(folder, module, average, optimizer, generator, losses, done)
+        context.progress(done, plan.steps, f"loss {recent:.4f}")
         if sample is not None and (done % sample_every == 0 or done == plan.steps):
-            reporter.preview(_with(average, module, sample))
+            context.preview(_with(average, module, sample))
     return Trained(average, losses)
 
 
@@ -144,60 +158,41 @@ def _with(weights: dict[str, Tensor], module: nn.Module, call: Callable[[], Tens
         module.train()
 
 
-def _save(
-    folder: Path,
-    module: nn.Module,
-    average: dict[str, Tensor],
-    optimizer: torch.optim.Optimizer,
-    generator: torch.Generator,
-    losses: Tensor,
+def _state(
     done: int,
-) -> None:
-    tensors = {"generator": generator.get_state(), "losses": losses}
-    tensors |= {f"module.{name}": value.contiguous() for name, value in module.state_dict().items()}
-    tensors |= {f"average.{name}": value.contiguous() for name, value in average.items()}
-    for index, state in optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value.contiguous() for name, value in state.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f"{CHECKPOINT}.{os.getpid()}.tmp"
-    save_file(tensors, temporary, metadata={"training": json.dumps({"done": done})})
-    os.replace(temporary, folder / CHECKPOINT)
-
-
-def _load(
-    folder: Path,
     module: nn.Module,
-    average: dict[str, Tensor],
+    average: Mapping[str, Tensor],
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
     losses: Tensor,
-) -> int:
-    """Restore what `_save` wrote; the number of steps done, 0 where there is no checkpoint."""
-    for left_over in folder.glob(f"{CHECKPOINT}.*.tmp"):
-        left_over.unlink()
-    path = folder / CHECKPOINT
-    if not path.exists():
-        return 0
-    with safe_open(path, framework="pt") as file:
-        done = int(json.loads(file.metadata()["training"])["done"])
-        states: dict[int, dict[str, Tensor]] = {}
-        keys = list(file.keys())
-        for key in keys:
-            part, _, name = key.partition(".")
-            if part == "average":
-                average[name].copy_(file.get_tensor(key))
-            elif part == "optimizer":
-                index, _, field = name.partition(".")
-                states.setdefault(int(index), {})[field] = file.get_tensor(key)
-        for index, parameter in enumerate(module.parameters()):
-            # In the memory format of the parameter: the optimiser goes through both side by side.
-            states[index] = {
-                name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
-                for name, value in states[index].items()
-            }
-        module.load_state_dict({n: file.get_tensor(f"module.{n}") for n in module.state_dict()})
-        optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
-        generator.set_state(file.get_tensor("generator"))
-        saved = file.get_tensor("losses")[: len(losses)]
-        losses[: len(saved)] = saved
-    return min(done, len(losses))
+) -> TrainingState:
+    moments = optimizer.state_dict()["state"]
+    return TrainingState(
+        done,
+        _copied(module.state_dict()),
+        _copied(average),
+        tuple(_copied(moments[index]) for index in sorted(moments)),
+        *saved([generator]),
+        losses.clone(),
+    )
+
+
+def _copied(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in tensors.items()}
+
+
+def _restore(
+    state: TrainingState, module: nn.Module, average: dict[str, Tensor], optimizer: torch.optim.Optimizer
+) -> None:
+    """Give the weights, their average and the optimiser what they had."""
+    module.load_state_dict(dict(state.weights))
+    for name, value in state.average.items():
+        average[name].copy_(value)
+    moments = {}
+    for index, parameter in enumerate(module.parameters()):
+        # In the memory format of the parameter: the optimiser goes through both side by side.
+        moments[index] = {
+            name: torch.empty_like(parameter).copy_(value) if value.shape == parameter.shape else value
+            for name, value in state.optimizer[index].items()
+        }
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})

@@ -1,7 +1,7 @@
 """The node types of training: from artwork to a whole Stable Diffusion, and a judge for what it draws.
 
-Every training shows its loss while it runs (those of a model sample pictures, too), keeps a checkpoint in its scratch
-folder, and goes on from there after a kill, to the same bits at an equal number of threads.
+Every training shows its loss while it runs (those of a model sample pictures, too), keeps its state now and then, and
+goes on from there after a kill, to the same bits at an equal number of threads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, File, Folder, Node
 
+from .. import states  # noqa: F401
 from ..ports import Clip, Image, Model, Vae
 from .data import Dataset, Judge, Scenes
 

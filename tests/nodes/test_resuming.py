@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 import test_parity
 import torch
+from stopping import Kept, Killed, cancelled_after, killed_after
 
 from latentgraph.engine.context import Cancelled, Context
 from latentgraph.engine.digest import digest
-from latentgraph.engine.ports import PortType, port_types
+from latentgraph.engine.ports import PortType
 from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion import denoise, resuming
 from latentgraph.nodes.diffusion.samplers import SAMPLERS
@@ -29,46 +30,6 @@ pytestmark = [
 ]
 
 EVERY = [*SAMPLERS, *(f"diffusers:{name}" for name in test_parity.BOTH_WAYS + test_parity.NO_ADD_NOISE)]
-
-
-class Kept:
-    """Keeps states as a store does: in the format of their type's codec."""
-
-    def __init__(self) -> None:
-        self.states: dict[str, tuple[str, bytes]] = {}
-
-    def save(self, prefix_key: object, state: PortType) -> None:
-        self.states[digest(prefix_key)] = type(state).__name__, type(state).codec.encode(state)
-
-    def resume(self, prefix_key: object) -> PortType | None:
-        found = self.states.get(digest(prefix_key))
-        return port_types()[found[0]].codec.decode(port_types()[found[0]], found[1]) if found else None
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-def cancelled_after(evaluations: int, states: Kept) -> Context:
-    made: list[str] = []
-
-    def report(kind: str, content: dict[str, Any]) -> None:
-        if kind == "progress":
-            made.append(kind)
-
-    return Context(report=report, cancelled=lambda: len(made) >= evaluations, states=states)
-
-
-def killed_after(evaluations: int, states: Kept) -> Context:
-    made: list[str] = []
-
-    def report(kind: str, content: dict[str, Any]) -> None:
-        if kind == "progress":
-            made.append(kind)
-            if len(made) > evaluations:
-                raise Killed
-
-    return Context(report=report, states=states)
 
 
 @pytest.fixture
@@ -155,20 +116,34 @@ def test_what_is_shown_goes_on_where_it_stood(node: Callable[..., KSampler]) -> 
 
 @pytest.mark.parametrize(
     "change",
-    ["guidance", "scale", "latent", "sampler", "options", "scheduler", "steps", "seed", "strength", "batch", "model"],
+    [
+        "guidance",
+        "scale",
+        "empty",
+        "picture",
+        "sampler",
+        "options",
+        "scheduler",
+        "steps",
+        "seed",
+        "strength",
+        "batch",
+        "model",
+    ],
 )
 def test_the_state_of_another_sampling_is_never_taken(
     node: Callable[..., KSampler], tiny: Path, tmp_path: Path, counted: list[int], change: str
 ) -> None:
     first = node(sampler="dpmpp_2m", steps=5)
-    if change == "strength":
+    if change in ("strength", "picture"):
         first = node(sampler="dpmpp_2m", steps=5, latent=replace(first.latent, empty=False))
     guidance, latent = first.guidance, first.latent
     assert isinstance(guidance, CFG)
     changes: dict[str, Callable[[], dict[str, Any]]] = {
         "guidance": lambda: {"guidance": CFG(guidance.positive, guidance.positive, 5.0)},
         "scale": lambda: {"guidance": replace(guidance, scale=5.5)},
-        "latent": lambda: {"latent": replace(latent, empty=False)},
+        "empty": lambda: {"latent": replace(latent, empty=False)},
+        "picture": lambda: {"latent": replace(latent, samples=latent.samples + 1)},
         "sampler": lambda: {"sampler": "uni_pc"},
         "options": lambda: {"sampler": "dpmpp_2m_sde"},
         "scheduler": lambda: {"scheduler": "karras"},

@@ -1,14 +1,17 @@
 """Training: it learns, it is deterministic, and it goes on after a kill to the same bits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from stopping import Kept, Killed
 
 from latentgraph.engine import Cancelled, Context, File, Folder
 from latentgraph.nodes.models import LoadModel
 from latentgraph.nodes.ports import Image
+from latentgraph.nodes.training import loop
 from latentgraph.nodes.training.data import Dataset, Scenes
 from latentgraph.nodes.training.emoji import BACKGROUNDS, OBJECTS, KeptOut, Scene, all_scenes, captions
 from latentgraph.nodes.training.nodes import (
@@ -27,19 +30,6 @@ from latentgraph.nodes.training.nodes import (
 GRAPHS = Path(__file__).parents[2] / "graphs"
 ARTWORK = Folder.at(GRAPHS / "train" / "emoji")
 KEPT_OUT = File.at(GRAPHS / "train" / "kept-out.txt")
-
-
-class Interrupted(Context):
-    """A context whose run is cancelled after some steps, as a kill between two checkpoints would end it."""
-
-    def __init__(self, scratch: Path, after: int) -> None:
-        super().__init__(scratch=scratch)
-        self.left = after
-
-    def check_cancelled(self) -> None:
-        self.left -= 1
-        if self.left < 0:
-            raise Cancelled
 
 
 @pytest.fixture(scope="module")
@@ -131,23 +121,105 @@ TRAININGS = {
 
 
 @pytest.mark.parametrize("kind", TRAININGS)
-def test_a_training_that_was_stopped_goes_on_to_the_same_bits(kind, data, tokenizer, parts, tmp_path, monkeypatch):
-    monkeypatch.setattr("latentgraph.nodes.training.loop.CHECKPOINT_EVERY", 2)
+def test_a_training_that_was_stopped_goes_on_to_the_same_bits(kind, data, tokenizer, parts, monkeypatch, learned):
+    monkeypatch.setattr(loop, "KEPT_EVERY", 2)
     node = TRAININGS[kind](data, tokenizer, parts)
-    at_once = node.run(Context(scratch=tmp_path / "at once"))
+    at_once = node.run(Context())
+    assert len(learned) == 6
+    learned.clear()
+    states = Kept()
+    with pytest.raises(Killed):
+        node.run(killed_at_loss(3, states))
+    assert len(learned) == 3
     with pytest.raises(Cancelled):
-        # Two cancellations are asked for at each step (before it, and with its progress); this stops within step 4.
-        node.run(Interrupted(tmp_path / "stopped", after=8))
-    checkpoint = tmp_path / "stopped" / "checkpoint.safetensors"
-    assert checkpoint.exists()
-    resumed = node.run(Context(scratch=tmp_path / "stopped"))
-    assert digests(resumed) == digests(at_once)
+        node.run(Context(states=states, cancelled=lambda: len(learned) >= 6))
+    assert len(learned) == 6  # the third step a second time: two were kept; then the fourth and the fifth
+    on = node.run(Context(states=states))
+    assert len(learned) == 7
+    assert digests(on) == digests(at_once)
+    if hasattr(on, "losses"):
+        assert on.losses == at_once.losses
+
+
+def killed_at_loss(step: int, states: Kept) -> Context:
+    """A context whose process ends when it has learned for the `step`th time."""
+
+    def report(kind: str, content: dict) -> None:
+        if kind == "progress" and content.get("message", "").startswith("loss") and content["step"] == step:
+            raise Killed
+
+    return Context(report=report, states=states)
+
+
+@pytest.fixture
+def learned(monkeypatch) -> list[int]:
+    """Grows with every step of a training."""
+    steps: list[int] = []
+
+    class Counting(torch.optim.AdamW):
+        def step(self, *arguments):
+            steps.append(1)
+            return super().step(*arguments)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Counting)
+    return steps
 
 
 def digests(trained) -> list[str]:
     value = trained[0]
     folder = value.folder if hasattr(value, "folder") else value.weights.folder
     return [file.digest for file in folder.files]
+
+
+def vae_training(data: Dataset, **inputs) -> TrainVAE:
+    usual = {"data": data, "channels": (8, 8), "latent_channels": 2, "steps": 4, "batch_size": 2, "decay": 0.0}
+    return TrainVAE(**usual | inputs)
+
+
+@pytest.fixture(scope="module")
+def trained(data: Dataset) -> Kept:
+    """What is kept of a whole training."""
+    states = Kept()
+    vae_training(data).run(Context(states=states))
+    return states
+
+
+@pytest.mark.parametrize(
+    ("change", "shared"),
+    [
+        ({"steps": 6}, 4),
+        ({"steps": 8, "decay": 0.5}, 4),
+        ({"steps": 6, "decay": 1.0}, 0),
+        ({"learning_rate": 1e-3}, 0),
+        ({"seed": 1}, 0),
+        ({"batch_size": 3}, 0),
+        ({"kl_weight": 1e-3}, 0),
+    ],
+)
+def test_a_training_goes_on_from_another_that_learned_the_same_up_to_there(data, trained, learned, change, shared):
+    states = Kept(trained)
+    other = vae_training(data, **change)
+    learned.clear()
+    fresh = other.run(Context())
+    steps = len(learned)
+    learned.clear()
+    assert digests(other.run(Context(states=states))) == digests(fresh)
+    assert len(learned) == steps - shared
+
+
+def test_a_training_on_other_pictures_starts_anew(data, trained, learned):
+    states = Kept(trained)
+    vae_training(replace(data, images=255 - data.images)).run(Context(states=states))
+    assert len(learned) == 4
+
+
+def test_what_the_sample_pictures_show_does_not_matter_to_a_training(data, tokenizer, parts, learned):
+    states = Kept()
+    TRAININGS["unet"](data, tokenizer, parts).run(Context(states=states))
+    learned.clear()
+    other = TRAININGS["unet"](data, tokenizer, parts).model_copy(update={"prompts": ("a cat",)})
+    other.run(Context(states=states))
+    assert learned == []
 
 
 def test_more_training_lowers_the_loss_of_an_autoencoder(data, tmp_path):
