@@ -252,3 +252,61 @@ class Unsure(Node, category="trouble"):
 
     def run(self, context: Context) -> float:
         return random.random()
+
+
+class Flaky(Node, category="trouble"):
+    """Fails until it has been tried so many times."""
+
+    needs: int = 2
+
+    tries: ClassVar[list[int]] = []
+
+    def run(self, context: Context) -> float:
+        Flaky.tries.append(1)
+        if len(Flaky.tries) < self.needs:
+            raise ValueError(f"not yet, {len(Flaky.tries)}")
+        return 1.0
+
+
+class Stubborn(Node, category="trouble"):
+    """Looks at nothing while it takes its time."""
+
+    seconds: float = 0.5
+
+    def run(self, context: Context) -> float:
+        time.sleep(self.seconds)
+        return self.seconds
+
+
+class Once(Node, category="trouble"):
+    """Counts how often it was computed."""
+
+    name: str = ""
+    seconds: float = 0.05
+
+    computed: ClassVar[list[str]] = []
+
+    def run(self, context: Context) -> float:
+        Once.computed.append(self.name)
+        time.sleep(self.seconds)
+        return 1.0
+
+
+class Resumes(Node, category="trouble"):
+    """Counts to a number, and goes on where it was stopped."""
+
+    upto: int = 10
+    seconds: float = 0.0
+
+    counted: ClassVar[list[int]] = []
+
+    def run(self, context: Context) -> float:
+        found = context.resume(["counting", number] for number in range(self.upto, 0, -1))
+        first = int(found.text) if isinstance(found, Picture) else 0
+        for number in range(first, self.upto):
+            Resumes.counted.append(number)
+            time.sleep(self.seconds)
+            context.save(["counting", number + 1], Picture(str(number + 1)))
+            SEEN.set()
+            context.progress(number + 1, self.upto)
+        return float(self.upto)
