@@ -4,11 +4,11 @@ All of it enters the keys of nodes that compute with tensors: a result is only r
 """
 
 import os
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
+from latentgraph.engine.distributions import version_of
 from latentgraph.engine.problems import UserError
 
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
@@ -49,13 +49,13 @@ def numeric() -> dict[str, str]:
 
     The entry point `torch` of the group `latentgraph.environments`.
     """
-    libraries = versions(LIBRARIES)
+    libraries = {name: version_of(name) for name in LIBRARIES}
     maker, vectors = _processor()
     variables = {WORKSPACE[0]: WORKSPACE[1]} | {
         name: value for name, value in os.environ.items() if name.startswith(VARIABLES)
     }
     return {
-        "device": "" if "+cpu" in libraries.get("torch", "") else "; ".join(sorted(set(_gpus()))),
+        "device": "" if "+cpu" in libraries["torch"] else "; ".join(sorted(set(_gpus()))),
         "processor": " ".join([_machine(), maker, *vectors]),
         "instructions": _instructions(vectors),
         "threads": str(threads()),
@@ -66,22 +66,6 @@ def numeric() -> dict[str, str]:
         **libraries,
         **dict(sorted(variables.items())),
     }
-
-
-def versions(names: Iterable[str]) -> dict[str, str]:
-    """The versions of installed distributions, from the names of their folders: reading what is inside takes longer."""
-    wanted, found = set(names), {}
-    for place in sys.path:
-        try:
-            entries = os.listdir(place or ".")
-        except OSError:
-            continue
-        for entry in entries:
-            stem, _, kind = entry.rpartition(".")
-            name, _, version = stem.partition("-")
-            if kind == "dist-info" and name in wanted:
-                found.setdefault(name, version)
-    return dict(sorted(found.items()))
 
 
 @cache

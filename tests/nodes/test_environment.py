@@ -158,7 +158,7 @@ def test_a_graphics_card_counts_where_torch_can_use_it(monkeypatch: pytest.Monke
         (folder / "information").write_text(f"Model: \t\t {model}\nIRQ: 1\n")
     (tmp_path / "driver" / "nvidia" / "version").write_text("NVRM version: 570\nGCC\n")
     monkeypatch.setattr(environment, "_PROC", tmp_path)
-    monkeypatch.setattr(environment, "versions", lambda names: {"torch": "2.13.0"})
+    monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert environment.numeric()["device"] == "NVIDIA H100 80GB HBM3, NVRM version: 570"
     environment.numeric.cache_clear()
@@ -166,7 +166,7 @@ def test_a_graphics_card_counts_where_torch_can_use_it(monkeypatch: pytest.Monke
     assert environment.numeric()["device"] == ""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     environment.numeric.cache_clear()
-    monkeypatch.setattr(environment, "versions", lambda names: {"torch": "2.13.0+cpu"})
+    monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0+cpu")
     assert environment.numeric()["device"] == ""
 
 
@@ -177,7 +177,7 @@ def test_a_card_that_only_its_program_knows_is_asked_for(monkeypatch: pytest.Mon
     program.chmod(0o755)
     monkeypatch.setattr(environment, "_PROC", tmp_path)
     monkeypatch.setattr(environment, "_DEV", tmp_path)
-    monkeypatch.setattr(environment, "versions", lambda names: {"torch": "2.13.0"})
+    monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment.numeric()["device"] == "NVIDIA L4, 8.9, 570"
@@ -187,8 +187,10 @@ def test_a_card_that_only_its_program_knows_is_asked_for(monkeypatch: pytest.Mon
 
 
 def test_versions_are_those_that_the_packages_state() -> None:
-    found = environment.versions(environment.LIBRARIES)
-    assert found == {name: version(name) for name in environment.LIBRARIES}
+    facts = environment.numeric()
+    assert {name: facts[name] for name in environment.LIBRARIES} == {
+        name: version(name) for name in environment.LIBRARIES
+    }
 
 
 def test_they_come_in_through_an_entry_point() -> None:
