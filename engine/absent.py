@@ -8,6 +8,7 @@ from typing import Any
 
 from .checked import CheckedGraph, CheckedNode, Linked, links_in
 from .diagnostics import Note
+from .node import Node
 from .problems import Problems
 from .shapes import shape_of
 from .switch import Switch
@@ -43,7 +44,7 @@ def absent_in(checked: CheckedGraph, inside: Mapping[int, frozenset[str]], probl
         elif isinstance(node.type, CheckedGraph):
             gone = inside.get(id(node.type), frozenset())
             absent.outputs.update((Linked(name, output), name) for output in gone)
-        elif absent.nodes or absent.outputs:
+        elif (absent.nodes or absent.outputs) and node.type is not Node:
             for wanted in shape_of(node.type).required:
                 reason = absent.reason(node.inputs.get(wanted) or (node.foreach and node.foreach.over.get(wanted)))
                 if reason is not None:

@@ -135,6 +135,7 @@ class Node(BaseModel):
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
         """What can be said before running about the outputs, by name: any light values, such as a size or a family.
 
+        Of an output of a plain type that is the value itself.
         `known` has the values of the inputs that are known, defaults among them, and for a linked one what the other
         node said of its output; an input of which nothing is known is not in it. Files may be looked at, their headers
         only. Raises ValueError, or Wrong with the name of an input, for what cannot work.

@@ -11,7 +11,7 @@ from .ports import port_types
 from .problems import Problems
 from .source import Mapping as Entries
 from .source import Scalar, Tree, plain
-from .types import PLAIN, RANDOM, choices, element, fits, param_type, taken, type_name
+from .types import PLAIN, RANDOM, choices, element, fits, only_linked, param_type, taken, type_name
 from .values import UNUSABLE, Refused, converted
 
 PARAM_KEYS = ("type", "default", "min", "max", "choices", "description")
@@ -42,6 +42,16 @@ class Param:
     @property
     def type_name(self) -> str:
         return type_name(self.annotation)
+
+    @property
+    def fallback(self) -> Any:
+        """What stands in where the param is given something that is absent: the default, where that is a value.
+
+        MISSING where there is none, or where it has to be drawn or read from a file first.
+        """
+        if is_drawn(self, self.default) or (self.default is not None and only_linked(self.annotation)):
+            return MISSING
+        return self.default
 
     @cached_property
     def taken(self) -> Any:

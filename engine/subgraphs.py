@@ -163,7 +163,7 @@ class _Files:
         places = list(self.files)
         first = min(range(len(cycle)), key=lambda index: places.index(cycle[index]))
         # The cycle goes from what is used to what uses it.
-        chain = [cycle[first], *reversed(cycle[first + 1 :]), *reversed(cycle[:first]), cycle[first]]
+        chain = [*cycle[first::-1], *cycle[:first:-1], cycle[first]]
         file = self.files[chain[0]]
         assert file is not None
         names = [Path(key).name for key in chain]

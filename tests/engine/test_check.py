@@ -272,6 +272,13 @@ def test_a_link_to_what_is_left_out_is_no_error(checking: Checking, lines: list[
     checking.good(nodes("framed: {type: Frame, when: false, inputs: {picture: $painted}}", *lines))
 
 
+def test_a_node_of_no_type_beside_one_that_is_left_out(checking: Checking) -> None:
+    assert (
+        checking.one(nodes("a: {type: Count, when: false}", "b: {type: Nothing, inputs: {x: $a}}")).code
+        == "unknown-type"
+    )
+
+
 def test_a_default_stands_in_for_what_is_left_out(checking: Checking) -> None:
     left_out = "total: {type: Count, when: false}"
     add = "add: {type: Total, inputs: {numbers: $total}}"

@@ -1,6 +1,7 @@
 """What node types say of their outputs before anything runs, and what cannot work according to them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,12 +9,22 @@ import pytest
 from checking import Checking, short
 from tiny import graph
 
-from latentgraph.engine import Context, File, Node
+from latentgraph.engine import Context, File, Node, PortType, Written
 from latentgraph.engine.node import Wrong
 from latentgraph.engine.registry import Registry
 
 KNOWN: list[Mapping[str, Any]] = []
 """What the `Piece` nodes were told."""
+
+
+@dataclass(frozen=True)
+class Wood(PortType):
+    """A plank, or a piece of one."""
+
+    length: int
+
+    def written(self) -> Iterable[Written]:
+        yield Written(".txt", str(self.length).encode())
 
 
 class Plank(Node):
@@ -24,21 +35,21 @@ class Plank(Node):
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"value": {"length": known["length"]}} if "length" in known else {}
+        return {"wood": {"length": known["length"]}} if "length" in known else {}
 
-    def run(self, context: Context) -> float:
-        return float(self.length)
+    def run(self, context: Context) -> Wood:
+        return Wood(self.length)
 
 
 class Pieces(NamedTuple):
-    piece: float
-    rest: float
+    piece: Wood
+    rest: Wood
 
 
 class Piece(Node):
     """A piece of a plank, and the rest."""
 
-    plank: float
+    plank: Wood
     length: int = 4
     gap: int | None = None
 
@@ -55,20 +66,20 @@ class Piece(Node):
         return {"piece": {"length": known["length"]}, "rest": {"length": rest}, "nothing": 1}
 
     def run(self, context: Context) -> Pieces:
-        return Pieces(1.0, 2.0)
+        return Pieces(Wood(1), Wood(2))
 
 
 class Join(Node):
     """Planks, one after the other."""
 
-    planks: tuple[float, ...]
+    planks: tuple[Wood, ...]
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"value": {"length": sum(plank["length"] for plank in known["planks"])}} if "planks" in known else {}
+        return {"wood": {"length": sum(plank["length"] for plank in known["planks"])}} if "planks" in known else {}
 
-    def run(self, context: Context) -> float:
-        return sum(self.planks)
+    def run(self, context: Context) -> Wood:
+        return Wood(sum(plank.length for plank in self.planks))
 
 
 class Header(Node):
@@ -78,10 +89,10 @@ class Header(Node):
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {"value": {"length": len(known["file"].read())}}
+        return {"wood": {"length": len(known["file"].read())}}
 
-    def run(self, context: Context) -> float:
-        return 1.0
+    def run(self, context: Context) -> Wood:
+        return Wood(1)
 
 
 class Faulty(Node):
@@ -95,8 +106,8 @@ class Faulty(Node):
             return None  # type: ignore[return-value]
         raise KeyError("width")
 
-    def run(self, context: Context) -> float:
-        return 1.0
+    def run(self, context: Context) -> Wood:
+        return Wood(1)
 
 
 @pytest.fixture
@@ -241,7 +252,7 @@ def test_facts_go_into_and_out_of_graph_files(checking: Checking) -> None:
         graph(
             "half: {type: Piece, inputs: {plank: $params.plank, length: $params.length}}",
             "half: $half.piece\nrest: $half.rest",
-            "plank: {type: float}\nlength: {type: int, default: 5}",
+            "plank: {type: Wood}\nlength: {type: int, default: 5}",
         )
     )
     text = cut(

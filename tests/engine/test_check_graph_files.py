@@ -436,6 +436,11 @@ def test_a_graph_that_only_another_one_can_use_may_give_anything(checking: Check
             "c.yaml:3:13",
             "c.yaml → b.yaml → a.yaml → c.yaml",
         ),
+        (
+            {"graph.yaml": "./b.yaml", "b.yaml": "./c.yaml", "c.yaml": "./a.yaml", "a.yaml": "./b.yaml"},
+            "b.yaml:3:13",
+            "b.yaml → c.yaml → a.yaml → b.yaml",
+        ),
     ],
 )
 def test_recursion_is_refused_where_it_begins(checking: Checking, files: dict[str, str], said: str, chain: str) -> None:

@@ -13,6 +13,7 @@ from latentgraph.engine import Context, Field, File, Node, PortType
 from latentgraph.engine.checked import CheckedNode, Foreach, Linked
 from latentgraph.engine.describe import param as described
 from latentgraph.engine.graph import read_graph
+from latentgraph.engine.params import MISSING
 from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry
 from latentgraph.engine.values import Refused, typed
@@ -192,6 +193,26 @@ def test_random_is_what_listings_show(checking: Checking) -> None:
     shown = described(read.params["seed"])
     assert (shown["default"], shown["required"], shown["type"]) == ("random", False, "int")
     json.dumps(shown)
+
+
+@pytest.mark.parametrize(
+    ("declared", "expected"),
+    [
+        ("{type: int, default: 3}", 3),
+        ("{type: int, default: random}", MISSING),
+        ("{type: int}", MISSING),
+        ("{type: str, default: random}", "random"),
+        ("{type: Photo, default: null}", None),
+        ("{type: Photo, default: a.txt}", MISSING),
+        ("{type: [Photo], default: [a.txt]}", MISSING),
+        ("{type: [int], default: [1]}", (1,)),
+    ],
+)
+def test_a_default_stands_in_for_what_is_absent_where_it_is_a_value(
+    checking: Checking, declared: str, expected: Any
+) -> None:
+    read = read_graph(seeded(declared), "g.yaml", "g", checking.folder, Problems())
+    assert read.params["seed"].fallback == expected
 
 
 # read from files
