@@ -1,9 +1,15 @@
 """What a picture is to show, and how strongly."""
 
-from latentgraph.engine.context import Context
-from latentgraph.engine.node import Field, Node
+from collections.abc import Mapping
+from typing import Any
 
+from latentgraph.engine.context import Context
+from latentgraph.engine.node import Field, Node, Wrong
+
+from .facts import TextFacts, check_negative, fact
 from .ports import CFG, Clip, Conditioning, Guidance
+
+EMPTY = "the list of texts is empty: give at least one, which may be the empty text"
 
 
 class CLIPEncode(Node, category="conditioning"):
@@ -22,11 +28,19 @@ class CLIPEncode(Node, category="conditioning"):
 
         texts = (self.text,) if isinstance(self.text, str) else self.text
         if not texts:
-            raise ValueError("the list of texts is empty: give at least one, which may be the empty text")
+            raise Wrong("text", EMPTY)
         conditioning, cut = encode(self.clip, texts)
         for lost in filter(None, cut):
             context.progress(1, 1, f"the text is too long for the text encoder; left out: {lost}")
         return conditioning
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        clip, text = fact(known, "clip", Clip), known.get("text")
+        count = len(text) if isinstance(text, tuple) else None if text is None else 1
+        if count == 0:
+            raise Wrong("text", EMPTY)
+        return {} if clip is None else {"conditioning": TextFacts(clip.weights.config["hidden_size"], count)}
 
 
 class CFGCombine(Node, category="conditioning"):
@@ -41,6 +55,18 @@ class CFGCombine(Node, category="conditioning"):
     scale: float = Field(7.5, ge=-100, le=100, description="how strongly; 3 to 8 are usual")
 
     def run(self, context: Context) -> Guidance:
-        if self.negative is None and self.scale != 1:
-            raise ValueError('there is no negative: link a CLIPEncode of the text "" to it, or set scale to 1')
+        check_negative(self.negative is not None, self.scale)
         return CFG(self.positive, self.negative, self.scale)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "scale" in known and known.get("negative", ...) is None:
+            check_negative(False, known["scale"])
+        positive, negative = fact(known, "positive", TextFacts), fact(known, "negative", TextFacts)
+        if positive is None:
+            return {}
+        if negative is not None and negative.width != positive.width:
+            message = f"the negative is {negative.width} wide, the positive {positive.width}: encode both with one CLIP"
+            raise Wrong("negative", message)
+        counts = [part.count for part in (positive, negative) if part is not None]
+        return {"guidance": TextFacts(positive.width, None if None in counts else max(counts))}

@@ -1,12 +1,15 @@
 """Picture files."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
 from latentgraph.engine.ports import File
 
+from .facts import ImageFacts, check_index, fact
 from .latents import Side
+from .png import size_of
 from .ports import Image
 
 
@@ -24,6 +27,12 @@ class LoadImage(Node, category="images"):
 
         return Image(decoded(self.image))
 
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        file = fact(known, "image", File)
+        pixels = None if file is None else size_of(file)
+        return {} if pixels is None else {"image": ImageFacts(pixels, 1)}
+
 
 class ResizeImage(Node, category="images"):
     """Pictures at another size: scaled to cover `width` by `height`, and cropped around the middle (Lanczos)."""
@@ -37,6 +46,13 @@ class ResizeImage(Node, category="images"):
         from .diffusion.pixels import resized
 
         return Image(torch.stack([resized(picture, self.width, self.height) for picture in self.image.pixels]))
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not {"width", "height"} <= known.keys():
+            return {}
+        image = fact(known, "image", ImageFacts)
+        return {"image": ImageFacts((known["height"], known["width"]), None if image is None else image.count)}
 
 
 class SaveImage(Node, category="images"):
@@ -53,11 +69,14 @@ class SaveImage(Node, category="images"):
     def run(self, context: Context) -> File:
         from .diffusion.pixels import encoded
 
-        count = len(self.image.pixels)
-        if self.index is None and count != 1:
-            raise ValueError(f"the image holds {count} pictures, a file holds one: say which with index")
-        if self.index is not None and self.index >= count:
-            raise ValueError(f"index is {self.index}, the last of {count} pictures is {count - 1}")
+        check_index(self.index, len(self.image.pixels))
         picture = self.image.pixels[self.index or 0]
         suffix = "jpg" if self.format == "jpeg" else self.format
         return File(f"image.{suffix}", content=encoded(picture, self.format, quality=self.quality))
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        image = fact(known, "image", ImageFacts)
+        if image is not None and image.count is not None and "index" in known:
+            check_index(known["index"], image.count)
+        return {}

@@ -1,10 +1,12 @@
 """Latents: an empty canvas, and pictures to latents and back."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
 
+from .facts import ImageFacts, LatentFacts, check_decoded_by, check_picture, check_side, fact
 from .ports import Image, Latent, Model, Vae
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact as a JSON number everywhere
@@ -26,14 +28,25 @@ class EmptyLatent(Node, category="latents"):
     def run(self, context: Context) -> Latent:
         from .diffusion.numerics import torch
 
-        factor, (usual_height, usual_width) = self.model.space.factor, self.model.size
+        space, (usual_height, usual_width) = self.model.space, self.model.size
         height, width = self.height or usual_height, self.width or usual_width
-        for name, side in {"width": width, "height": height}.items():
-            if side % factor:
-                near = max(1, round(side / factor)) * factor
-                raise ValueError(f"{name} is {side}, which the model's factor {factor} does not divide; {near} is near")
-        shape = (self.batch_size, self.model.space.channels, height // factor, width // factor)
-        return Latent(torch.zeros(shape), self.model.space, empty=True)
+        check_side("width", width, space)
+        check_side("height", height, space)
+        shape = (self.batch_size, space.channels, height // space.factor, width // space.factor)
+        return Latent(torch.zeros(shape), space, empty=True)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        model = fact(known, "model", Model)
+        if model is None:
+            return {}
+        usual = dict(zip(("height", "width"), model.size, strict=True))
+        sides = {name: known[name] or usual[name] for name in ("width", "height") if name in known}
+        for name, side in sides.items():
+            check_side(name, side, model.space)
+        pixels = (sides["height"], sides["width"]) if len(sides) == 2 else None
+        facts = LatentFacts(model.space, pixels, known.get("batch_size"), empty=True, generators=False)
+        return {"latent": facts}
 
 
 class VAEEncode(Node, category="latents", resource="device"):
@@ -56,6 +69,19 @@ class VAEEncode(Node, category="latents", resource="device"):
 
         return to_latent(self.vae, self.image, self.seed)
 
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        vae, image = fact(known, "vae", Vae), fact(known, "image", ImageFacts)
+        if vae is None or image is None:
+            return {}
+        check_picture(*image.pixels, vae)
+        if "seed" not in known:
+            return {}
+        seeds = known["seed"] if isinstance(known["seed"], tuple) else (known["seed"],)
+        count = len(seeds) if image.count == 1 else image.count
+        seeded = known["seed"] is not None
+        return {"latent": LatentFacts(vae.space, image.pixels, count, empty=False, generators=seeded)}
+
 
 class VAEDecode(Node, category="latents", resource="device"):
     """Latents as pictures: f32[N, 3, h * factor, w * factor] in 0..1. Fails for latents of another latent space."""
@@ -67,3 +93,10 @@ class VAEDecode(Node, category="latents", resource="device"):
         from .diffusion.pictures import to_image
 
         return to_image(self.vae, self.latent)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        vae, latent = fact(known, "vae", Vae), fact(known, "latent", LatentFacts)
+        if vae is not None and latent is not None:
+            check_decoded_by(latent.space, vae.space)
+        return {} if latent is None or latent.pixels is None else {"image": ImageFacts(latent.pixels, latent.count)}

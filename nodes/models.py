@@ -1,11 +1,12 @@
 """Models, by name or by folder."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
-from latentgraph.engine.node import Field, Node
+from latentgraph.engine.node import Field, Node, Wrong
 
 from .ports import Clip, Model, Vae
 
@@ -31,6 +32,15 @@ class LoadModel(Node, category="models"):
 
     def run(self, context: Context) -> Loaded:
         return _loaded(self.name)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if "name" not in known:
+            return {}
+        try:
+            return _loaded(known["name"])._asdict()
+        except (OSError, ValueError) as error:
+            raise Wrong("name", str(error)) from error
 
     def fingerprint(self) -> list[str]:
         """The digests of the three parts: what lies in the folder, of which the name says nothing."""

@@ -1,9 +1,27 @@
-"""Texts in PNG files, put there without decoding the picture."""
+"""What is in PNG files beside the picture, found and put there without decoding it."""
 
 import zlib
 from collections.abc import Mapping
 
+from latentgraph.engine.ports import File
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+BEGINNING = 65_536
+
+
+def size_of(file: File) -> tuple[int, int] | None:
+    """The height and width of a PNG picture, from its header; None for others, and where EXIF data may turn it.
+
+    Raises OSError where the file cannot be read.
+    """
+    if file.path is None:
+        content = file.read()[:BEGINNING]
+    else:
+        with file.path.open("rb") as stream:
+            content = stream.read(BEGINNING)
+    if not content.startswith(SIGNATURE) or content[12:16] != b"IHDR" or b"eXIf" in content:
+        return None
+    return int.from_bytes(content[20:24]), int.from_bytes(content[16:20])
 
 
 def with_texts(content: bytes, texts: Mapping[str, str]) -> bytes:

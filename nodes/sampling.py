@@ -1,6 +1,7 @@
 """Sampling: from noise to a picture."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ValidationInfo, field_validator
 
@@ -9,6 +10,16 @@ from latentgraph.engine.node import Field, Node
 
 from . import states  # noqa: F401
 from .diffusion.samplers import PREFIX, known_sampler
+from .facts import (
+    LatentFacts,
+    TextFacts,
+    check_drawn_by,
+    check_seeded,
+    check_strength,
+    check_width,
+    fact,
+    together,
+)
 from .latents import Seed
 from .ports import Conditioning, Guidance, Latent, Model
 
@@ -62,15 +73,14 @@ class KSampler(Node, category="sampling", resource="device"):
         count = batch_size(self.guidance, self.latent, len(self.seed) if isinstance(self.seed, tuple) else 1)
         if self.seed is not None:
             sources = generators(self.seed, count)
-        elif self.latent.generators is not None:
+        else:
+            check_seeded(self.latent.generators is not None)
             sources = restored(self.latent.generators)
             if len(sources) != count:
                 raise ValueError(
                     f"there is no seed, and the latent has random generators for {len(sources)} of {count} pictures:"
                     " give a number"
                 )
-        else:
-            raise ValueError("there is no seed: the latent has no random generators to go on with, so give a number")
 
         return sample(
             self.model,
@@ -82,3 +92,22 @@ class KSampler(Node, category="sampling", resource="device"):
             strength=self.strength,
             context=context,
         )
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        model, latent = fact(known, "model", Model), fact(known, "latent", LatentFacts)
+        texts = fact(known, "guidance", TextFacts)
+        if model is not None and texts is not None:
+            check_width("guidance", texts.width, model)
+        if latent is None:
+            return {}
+        if model is not None:
+            check_drawn_by(latent.space, model.space)
+        check_strength(latent.empty, known.get("strength", 1.0))
+        seed = known.get("seed", 0)
+        check_seeded(latent.generators or seed is not None)
+        count = None
+        if texts is not None and texts.count is not None and latent.count is not None and "seed" in known:
+            seeds = len(seed) if isinstance(seed, tuple) else 1
+            count = together({"texts": texts.count, "latents": latent.count, "seeds": seeds})
+        return {"latent": LatentFacts(latent.space, latent.pixels, count, empty=False, generators=True)}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentgraph.engine.context import Context
 
+from ..facts import check_drawn_by, check_strength, check_width, together
 from ..ports import CFG, Conditioning, Guidance, Latent, Model, Space
 from .noise import noise, saved
 from .numerics import DEVICE
@@ -30,16 +31,8 @@ RGB = {
 
 
 def batch_size(guidance: Guidance | Conditioning, latent: Latent, seeds: int = 1) -> int:
-    """How many pictures are drawn at once: whatever has one entry serves all pictures.
-
-    Raises ValueError where two have several entries, but not equally many.
-    """
-    counts = {"texts": _texts(guidance), "latents": len(latent.samples), "seeds": seeds}
-    several = {name: count for name, count in counts.items() if count != 1}
-    if len(set(several.values())) > 1:
-        listed = " and ".join(f"{count} {name}" for name, count in several.items())
-        raise ValueError(f"{listed} do not go together: give equally many, or one for all pictures")
-    return max(counts.values())
+    """How many pictures are drawn at once. Raises ValueError where texts, latents and seeds do not go together."""
+    return together({"texts": _texts(guidance), "latents": len(latent.samples), "seeds": seeds})
 
 
 @torch.no_grad()
@@ -59,10 +52,8 @@ def sample(
     `strength` is the share of the steps taken. Tells the context at the start and after each evaluation of the model,
     and goes on from the state that it has kept. As the Stable Diffusion pipelines of diffusers do it, to the last bit.
     """
-    if latent.space != model.space:
-        raise ValueError(f"the latent has {latent.space}, the model {model.space}: make it with this model's own VAE")
-    if latent.empty and strength < 1:
-        raise ValueError(f"strength {strength:g} on an empty latent: only a picture can be kept in part, leave it at 1")
+    check_drawn_by(latent.space, model.space)
+    check_strength(latent.empty, strength)
     if not latent.empty and not hasattr(scheduler, "add_noise"):
         raise ValueError(
             f"{type(scheduler).__name__} cannot add noise to a picture, it only starts from an empty latent"
@@ -165,11 +156,7 @@ def _tokens(model: Model, conditioning: Conditioning, count: int) -> Tensor:
     if len(conditioning.conds) != 1:
         raise ValueError(f"the sampler follows one condition at a time, the conditioning has {len(conditioning.conds)}")
     tokens = conditioning.conds[0].tokens
-    width = model.weights.config["cross_attention_dim"]
-    if tokens.shape[2] != width:
-        raise ValueError(
-            f"the conditioning is {tokens.shape[2]} wide, the model takes {width}: encode with this model's own CLIP"
-        )
+    check_width("guidance", tokens.shape[2], model)
     if len(tokens) not in (1, count):
         raise ValueError(f"{len(tokens)} texts for {count} pictures: give one for each, or one for all")
     return tokens.expand(count, -1, -1).contiguous().to(DEVICE)

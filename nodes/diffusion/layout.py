@@ -17,6 +17,13 @@ CLASSES = {
 }
 """The classes that a component of a pipeline may have."""
 
+SETTINGS = {
+    "unet": ("cross_attention_dim",),
+    "vae": ("block_out_channels",),
+    "text_encoder": ("hidden_size", "max_position_embeddings"),
+}
+"""What nodes ask of the configuration of a network."""
+
 EXTRAS = ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim")
 """Settings of a U-Net that need inputs which Stable Diffusion 1 and 2 do not have."""
 
@@ -79,7 +86,10 @@ def _network(folder: Folder, kind: Any) -> Weights:
     if "config.json" not in inside:
         raise ValueError(f"{folder.path} is incomplete: it has no {kind}/config.json")
     files = [inside["config.json"]]
-    _json(files[0])
+    config = _json(files[0])
+    for setting in SETTINGS[kind]:
+        if setting not in config:
+            raise ValueError(f"{folder.path} is incomplete: its {kind}/config.json has no {setting}")
     if single in inside:
         weights = [inside[single]]
     elif index in inside:

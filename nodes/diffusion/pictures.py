@@ -2,6 +2,7 @@
 
 import torch
 
+from ..facts import check_decoded_by, check_picture
 from ..ports import Image, Latent, Vae
 from .noise import Seed, generators, saved
 from .numerics import DEVICE
@@ -16,13 +17,7 @@ def to_latent(vae: Vae, image: Image, seed: Seed | None) -> Latent:
     where the size does not divide by the VAE's factor.
     """
     pixels = _on_white(image.pixels)
-    height, width = pixels.shape[2:]
-    factor = vae.space.factor
-    if height % factor or width % factor:
-        down = f"{max(1, width // factor) * factor} by {max(1, height // factor) * factor}"
-        raise ValueError(
-            f"the picture is {width} by {height}, which {factor} does not divide: resize it, say to {down}"
-        )
+    check_picture(*pixels.shape[2:], vae)
     if isinstance(seed, tuple) and len(pixels) == 1:
         pixels = pixels.repeat(len(seed), 1, 1, 1)
     network = load_vae(vae)
@@ -38,10 +33,7 @@ def to_latent(vae: Vae, image: Image, seed: Seed | None) -> Latent:
 @torch.no_grad()
 def to_image(vae: Vae, latent: Latent) -> Image:
     """Pictures f32[N, 3, H, W] in 0..1. Raises ValueError for latents of another latent space."""
-    if latent.space != vae.space:
-        raise ValueError(
-            f"the latent has {latent.space}, the VAE {vae.space}: decode with the VAE of the model that drew it"
-        )
+    check_decoded_by(latent.space, vae.space)
     decoded = load_vae(vae).decode(latent.samples.to(DEVICE) / vae.space.scaling, return_dict=False)[0]
     return Image((decoded * 0.5 + 0.5).clamp(0, 1))
 

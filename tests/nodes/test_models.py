@@ -158,6 +158,10 @@ def cut_header(folder: Path) -> None:
         ),
         (lambda folder: (folder / "vae" / "config.json").unlink(), "has no vae/config.json"),
         (lambda folder: (folder / "vae" / "config.json").write_text("{"), "is not the JSON object it should be"),
+        (
+            lambda folder: (folder / "vae" / "config.json").write_text("{}"),
+            "its vae/config.json has no block_out_channels",
+        ),
         (lambda folder: (folder / "model_index.json").write_text("[1]"), "is not the JSON object it should be"),
         (lambda folder: (folder / "model_index.json").unlink(), "has no model_index.json"),
         (lambda folder: shutil.rmtree(folder / "tokenizer"), "has no tokenizer/"),
