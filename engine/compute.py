@@ -117,7 +117,7 @@ class Computer:
             record = Record(
                 key.digest, outputs, sources, key.about(), key.kind.partial, time.time(), seconds, self.run
             )
-            stored = self.store.keep(record, taken)
+            stored = self.store.keep(record, taken, lasting=key.kind.code.complete)
         return Outcome(outputs, sources, record, stored, seconds, _memory() if seconds > WORTH_ASKING else None)
 
     def _run(self, job: Job, inputs: Mapping[str, Any], context: Context) -> Any:

@@ -33,7 +33,7 @@ def digest(value: object) -> str:
     """
     hashed = hashlib.sha256()
     parts: list[Part] = []
-    _encode(value, parts)
+    append(value, parts)
     for part in parts:
         hashed.update(part)
     return hashed.hexdigest()
@@ -42,7 +42,7 @@ def digest(value: object) -> str:
 def encoded(value: object) -> bytes:
     """The encoding itself. Raises TypeError, as `digest` does."""
     parts: list[Part] = []
-    _encode(value, parts)
+    append(value, parts)
     return b"".join(parts)
 
 
@@ -55,7 +55,8 @@ _LENGTH = struct.Struct("<Q").pack
 _FLOAT = struct.Struct("<d").pack
 
 
-def _encode(value: Any, parts: list[Part]) -> None:
+def append(value: Any, parts: list[Part]) -> None:
+    """Add a value's encoding, which may be in several parts. Raises TypeError, as `digest` does."""
     encode = _ENCODERS.get(type(value)) or _encoder(value)
     encode(value, parts)
 
@@ -83,14 +84,14 @@ def _text(value: str, parts: list[Part]) -> None:
 def _list(value: Any, parts: list[Part]) -> None:
     parts.append(b"l" + _LENGTH(len(value)))
     for item in value:
-        _encode(item, parts)
+        append(item, parts)
 
 
 def _mapping(value: Mapping[Any, Any], parts: list[Part]) -> None:
     parts.append(b"m" + _LENGTH(len(value)))
     for key in sorted(value):
         _text(str(key), parts)
-        _encode(value[key], parts)
+        append(value[key], parts)
 
 
 def _digestible(value: Any, parts: list[Part]) -> None:
@@ -101,7 +102,7 @@ def _dataclass(value: Any, parts: list[Part]) -> None:
     parts.append(tagged(b"c", type(value).__name__.encode()))
     for field in fields(value):
         _text(field.name, parts)
-        _encode(getattr(value, field.name), parts)
+        append(getattr(value, field.name), parts)
 
 
 def _array(value: Any, parts: list[Part]) -> None:

@@ -23,7 +23,7 @@ from .compute import Computer, Job, Outcome
 from .context import Cancelled
 from .decide import Decision, decide
 from .failures import described_failure, explained
-from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step, merged
+from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step
 from .keys import Keys
 from .live import Live, Missing
 from .node import Node
@@ -87,6 +87,7 @@ def execute(
     before. `strict` looks closer at what nodes must not do: change an input, draw from a global random generator.
     """
     store = store or open_store(None)
+    store.prefetch(graph_id(checked))
     execution = _Execution(checked, store, emit, cancelled or threading.Event(), jobs or min(4, os.cpu_count() or 1))
     execution.again, execution.computer.strict = again, strict
     with store.in_use():
@@ -214,9 +215,10 @@ class _Execution:
         self.records[step] = record
         self.touched[0].append(record.key)
         for value in record.outputs.values():
-            for ref in refs_in(value) if type(value) in (Ref, tuple) else ():
-                self.touched[1].append(ref)
-                self.makers.setdefault(ref.digest, step)
+            if type(value) in (Ref, tuple):
+                for ref in refs_in(value):
+                    self.touched[1].append(ref)
+                    self.makers.setdefault(ref.digest, step)
         self._finish(step, "reused")
         self._settle(step, record.outputs, record.sources)
 
@@ -364,7 +366,11 @@ class _Execution:
     def _settle(self, step: Step, outputs: Mapping[str, Any] | Mark, sources: Mapping[str, str] | None = None) -> None:
         if step.outputs is FAILED:
             return
-        step.sources = merged([*[used.sources for used in step.uses or ()], sources or NOTHING])
+        found = sources or NOTHING
+        for used in step.uses or ():
+            if used.sources and used.sources is not found:
+                found = {**found, **used.sources} if found else used.sources
+        step.sources = found
         self.flow.settle(step, outputs)
 
     def _not_run(self, step: Step) -> None:

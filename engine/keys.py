@@ -15,7 +15,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .code import Code, code_of
-from .digest import _ENCODERS, _encoder, digest, encoded
+from .digest import append, digest, encoded, tagged
 from .entries import entries
 from .node import Node
 from .reasons import shown
@@ -28,7 +28,6 @@ KEY_FORMAT = 1
 ENVIRONMENTS = "latentgraph.environments"
 """Entry points called like a distribution: functions that give the facts which decide the numbers it computes."""
 
-_PROCESS = os.urandom(16).hex()
 _NO_VARIABLES: Mapping[str, str | None] = {}
 
 
@@ -61,7 +60,7 @@ class Kind:
         self.type = node_type
         self.code: Code = code_of(node_type)
         facts = environment(self.code)
-        self.header = encoded(
+        header = encoded(
             [
                 KEY_FORMAT,
                 node_type.__name__,
@@ -69,10 +68,11 @@ class Kind:
                 self.code.digest,
                 dict(self.code.distributions),
                 facts,
-                None if self.code.complete else _PROCESS,
             ]
         )
-        self.partial = hashlib.sha256(self.header).hexdigest()
+        self.partial = hashlib.sha256(header).hexdigest()
+        self.start = tagged(b"k", self.partial.encode())
+        """How all keys of the kind begin."""
         self.inputs = [
             (entry.name, encoded(entry.name), None if entry.required else entry.default)
             for entry in node_type.inputs().values()
@@ -103,11 +103,10 @@ class Keys:
         """The key of a node with these inputs; None where its fingerprint cannot be taken, so that it has to run."""
         names = self.store.variables(kind.partial)
         variables = {name: os.environ.get(name) for name in names} if names else _NO_VARIABLES
-        parts: list[Any] = [kind.header]
+        parts: list[Any] = [kind.start]
         for name, tag, default in kind.inputs:
             parts.append(tag)
-            value = inputs.get(name, default)
-            (_ENCODERS.get(type(value)) or _encoder(value))(value, parts)
+            append(inputs.get(name, default), parts)
         fingerprint = None
         if kind.has_fingerprint:
             fingerprint = self._fingerprint(kind.type, inputs)
@@ -147,4 +146,4 @@ def _facts(name: str) -> dict[str, str]:
 
 def state_key(kind: Kind, prefix_key: object) -> str:
     """Where a node of this kind keeps what it has done, when it has consumed what the prefix key covers."""
-    return hashlib.sha256(b"state" + kind.header + encoded(digest(prefix_key))).hexdigest()
+    return hashlib.sha256(b"state" + kind.start + encoded(digest(prefix_key))).hexdigest()

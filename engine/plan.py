@@ -54,6 +54,7 @@ class Plan:
 
 def plan(checked: CheckedGraph, store: Store, targets: list[str] | None = None) -> Plan:
     """What running this graph with this store would do; nodes given by `targets` instead of what the outputs need."""
+    store.prefetch(graph_id(checked))
     return _Planning(checked, store).plan(targets)
 
 

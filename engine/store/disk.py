@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ RESULT_ROOM = 400
 
 OUTPUT_ROOM = 300
 """Bytes that a note about a written file takes."""
+
+MANY = 500
+"""Results that are read at once."""
 
 STATE_SECONDS = 600.0
 """What a saved state is taken to have cost: only nodes that run long save any."""
@@ -78,18 +81,18 @@ class Disk:
 
     def result(self, key: str) -> Record | None:
         """Raises Damaged."""
-        row = self.index.row(_SELECT, key)
-        if row is None:
-            return None
-        check, outputs, sources, about, *times = row
-        try:
-            undamaged = _checksum(key, (outputs, sources, about), times) == check
-        except TypeError:  # a flipped bit can make a number of a text
-            undamaged = False
-        if not undamaged:
-            raise Damaged(f"result {key[:12]}")
-        from_files = from_json(sources.decode()) if sources != b"{}" else {}
-        return Record(key, from_json(outputs.decode()), from_files, Later(about), *times)
+        row = self.index.row(f"{_SELECT}=?", key)
+        return None if row is None else _record(*row)
+
+    def results(self, keys: Sequence[str]) -> Iterator[Record]:
+        """The results of many keys at once; those that are damaged are left out."""
+        for first in range(0, len(keys), MANY):
+            some = keys[first : first + MANY]
+            for row in self.index.rows(f"{_SELECT} IN ({','.join('?' * len(some))})", *some):
+                try:
+                    yield _record(*row)
+                except Damaged:
+                    continue  # whoever asks for it alone is told
 
     def record(self, key: str) -> Record | None:
         """The result of a key; None where there is none any more."""
@@ -255,7 +258,7 @@ _UPDATE = """
 UPDATE results SET
 partial=?, made=?, seconds=?, run=?, type=?, bytes=?, used=?, checksum=?, outputs=?, sources=?, about=? WHERE key=?
 """
-_SELECT = "SELECT checksum, outputs, sources, about, partial, made, seconds, run FROM results WHERE key=?"
+_SELECT = "SELECT key, checksum, outputs, sources, about, partial, made, seconds, run FROM results WHERE key"
 
 
 def unwritable(folder: Path, trouble: Exception) -> str:
@@ -269,6 +272,21 @@ def _touch(connection: sqlite3.Connection, keys: Iterable[str], refs: Iterable[R
     for ref in refs:
         query = "UPDATE contents SET used=? WHERE digest=? AND type=? AND used<?"
         connection.execute(query, (now, ref.digest, ref.type, before))
+
+
+def _record(key: str, check: bytes, outputs: bytes, sources: bytes, about: bytes, *times: Any) -> Record:
+    """The result that a row holds. Raises Damaged."""
+    try:
+        undamaged = _checksum(key, (outputs, sources, about), list(times)) == check
+    except TypeError:  # a flipped bit can make a number of a text
+        undamaged = False
+    if not undamaged:
+        raise Damaged(f"result {key[:12]}")
+    from_files = from_json(sources.decode()) if sources != b"{}" else _NO_SOURCES
+    return Record(key, from_json(outputs.decode()), from_files, Later(about), *times)
+
+
+_NO_SOURCES: Mapping[str, str] = {}
 
 
 def _checksum(key: str, parts: Iterable[bytes], times: Iterable[Any]) -> bytes:

@@ -112,12 +112,15 @@ class Memory:
             self._drop(name)
 
 
+_SMALL = {type(None), bool, int, float}
+
+
 def bytes_of(value: Any) -> int:
     """About how much memory a value takes: its arrays and texts, and a little for each object."""
     total, seen, open_values = 0, set(), [value]
     while open_values:
         value = open_values.pop()
-        if value is None or isinstance(value, (bool, int, float)):
+        if type(value) in _SMALL:
             total += 32
             continue
         if type(value) is Ref:

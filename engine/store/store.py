@@ -92,13 +92,23 @@ class Store:
             self._memory.put(key, record, record.seconds, time.time() - GRAIN)
         return record
 
-    def keep(self, record: Record, values: Mapping[str, PortType]) -> int:
+    def prefetch(self, graph: str) -> None:
+        """Have the results of the last run of a graph at hand, for one that will probably ask for most of them."""
+        if self._disk is None:
+            return
+        held = self._memory.held
+        keys = [key for key in self.latest(graph).values() if key not in held]
+        used = time.time() - GRAIN
+        for record in self._on_disk(lambda disk: list(disk.results(keys)), []):
+            self._memory.put(record.key, record, record.seconds, used)
+
+    def keep(self, record: Record, values: Mapping[str, PortType], *, lasting: bool = True) -> int:
         """Keep a result and its values, given by digest; when this returns, both survive the death of any process.
 
-        Gives the bytes written to disk.
+        Unless it is not `lasting`: then no other process could ever ask for it. Gives the bytes written to disk.
         """
         try:
-            written = self._on_disk(lambda disk: disk.keep(record, values), 0, writing=True)
+            written = self._on_disk(lambda disk: disk.keep(record, values), 0, writing=True) if lasting else 0
         except (TypeError, ValueError) as error:
             self._say(f"results of {record.about.get('type')} cannot be kept on disk: {error}")
             written = 0
