@@ -6,8 +6,10 @@ once the graph is used inside another one; an expression over such params; a tup
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .expression import Expression, Template
@@ -101,3 +103,13 @@ def links_in(value: Any) -> Iterator[Linked]:
     elif isinstance(value, tuple):
         for item in value:
             yield from links_in(item)
+
+
+def graph_id(checked: CheckedGraph) -> str:
+    """What the store calls a graph: its file's place, because two files may be called alike."""
+    return place_in_store(checked.graph.name, checked.graph.folder)
+
+
+def place_in_store(name: str, folder: Path) -> str:
+    """The same, of a graph that is found but not read."""
+    return os.path.join(os.path.abspath(folder), name)

@@ -15,13 +15,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from .checked import CheckedGraph, Linked
+from .checked import CheckedGraph, Linked, graph_id
 from .compute import Computer, Job, Outcome
 from .context import Cancelled
 from .decide import Decision, decide
+from .events import Event
 from .failures import described_failure, explained
 from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step
 from .keys import Keys
@@ -31,8 +31,6 @@ from .records import Record, Ref, refs_in
 from .rendering import Rendered, rendered
 from .store import Claim, Store, open_store
 from .workers import Workers
-
-Event = dict[str, Any]
 
 QUICK = 0.001
 """Seconds below which a node is computed in place, if the one of its type before was as quick: a thread would cost more."""
@@ -436,17 +434,3 @@ def _reachable(checked: CheckedGraph, targets: list[str] | None) -> list[str]:
             needed.add(name)
             left += [link.node for link in checked.nodes[name].links()]
     return [name for name in checked.nodes if name in needed]
-
-
-def graph_id(checked: CheckedGraph) -> str:
-    """What the store calls a graph: its file's place, because two files may be called alike."""
-    return _graph_id(checked.graph.name, checked.graph.folder)
-
-
-def place_in_store(name: str, file: Path) -> str:
-    """The same, of a graph that is found but not read."""
-    return _graph_id(name, file.parent)
-
-
-def _graph_id(name: str, folder: Path) -> str:
-    return os.path.join(os.path.abspath(folder), name)

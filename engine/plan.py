@@ -10,9 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .checked import CheckedGraph
+from .checked import CheckedGraph, graph_id
 from .decide import Decision, decide
-from .execute import graph_id
 from .flow import ABSENT, FAILED, UNKNOWN, Flow, Gather, Mark, Step, Unknown
 from .keys import Keys
 from .live import Live

@@ -37,25 +37,32 @@ class Registry:
         known = self._types.get(name)
         if known is not None and known is not node_type:
             raise PluginError(f"two node types are called {name}: in {_home(known)} and in {_home(node_type)}")
-        try:
-            node_type.outputs()
-        except (TypeError, NameError) as error:
-            raise PluginError(f"the node type {name} in {_home(node_type)}: {error}") from error
         self._types[name] = node_type
         for alias in node_type.aliases:
             self._aliases[alias] = node_type
 
     def get(self, name: str) -> type[Node] | None:
-        return self._types.get(name) or self._aliases.get(name)
+        """The node type with a name. Raises PluginError where its outputs are not declared as they have to be."""
+        found = self._types.get(name) or self._aliases.get(name)
+        return found and _sound(found)
 
     def nearest(self, name: str) -> str | None:
         return nearest(name, list(self._types))
 
     def __iter__(self) -> Iterator[type[Node]]:
-        return iter(sorted(self._types.values(), key=lambda t: (t.category, t.__name__)))
+        return iter(sorted(map(_sound, self._types.values()), key=lambda t: (t.category, t.__name__)))
 
     def __len__(self) -> int:
         return len(self._types)
+
+
+def _sound(node_type: type[Node]) -> type[Node]:
+    """The node type; looked at when it is asked for, because that takes longer than to declare it."""
+    try:
+        node_type.outputs()
+    except (TypeError, NameError) as error:
+        raise PluginError(f"the node type {node_type.__name__} in {_home(node_type)}: {error}") from error
+    return node_type
 
 
 def installed_types() -> Iterator[type[Node]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from ..execute import Event
+from ..events import Event
 from .nodes import table
 from .progress import duration
 from .stores import size

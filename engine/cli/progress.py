@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
-from ..execute import Event
+from ..events import Event
 
 if TYPE_CHECKING:
     from rich.progress import TaskID

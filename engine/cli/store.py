@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from ..checked import place_in_store
 from ..diagnostics import nearest
-from ..execute import place_in_store
 from ..failures import brief_input
 from ..library import find_graph
 from ..records import Record, refs_in
@@ -115,7 +115,8 @@ def _why(store: Store, args: Namespace) -> None:
         name, latest = f"{path} is the output `{origin[1]}` of the run {origin[2]}", {}
     elif len(args.about) == 2:
         graph, node = args.about
-        latest = store.latest(place_in_store(*find_graph(graph)))
+        name, file = find_graph(graph)
+        latest = store.latest(place_in_store(name, file.parent))
         if node not in latest:
             near = nearest(node, list(latest))
             help = f"did you mean `{near}`?" if near else "run it first"

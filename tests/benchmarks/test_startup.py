@@ -64,6 +64,7 @@ def seconds(command: list[str], folder: Path) -> float:
 
     before = used()
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package has its bytecode
     subprocess.run(command, cwd=folder, env=environment, check=True, stdout=subprocess.DEVNULL)
     return used() - before
 

@@ -157,7 +157,7 @@ def test_former_names_are_found(tiny: Registry) -> None:
 def test_what_is_wrong_with_a_plugin_is_said_in_words(text: str, message: str, tmp_path: Path) -> None:
     path = write(tmp_path / "mine.py", text)
     with pytest.raises(PluginError) as wrong:
-        Registry(types_at(path))
+        list(Registry(types_at(path)))
     assert message in str(wrong.value)
     assert str(path) in str(wrong.value)
 
