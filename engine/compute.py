@@ -20,8 +20,8 @@ from .context import Cancelled, Context
 from .digest import digest
 from .failures import explained
 from .flow import Step
-from .keys import Key, Keys, state_key
 from .inputs import refused_inputs
+from .keys import Key, Keys, state_key
 from .live import Live, Missing
 from .node import Node
 from .ports import PortType
@@ -55,7 +55,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of it. `stored` counts bytes written; `memory` is the most that the process held so far, in bytes, where
+    """What came of it. `stored` counts bytes written; `memory` is the most that the process held so far, in bytes, if
     the node took long enough for that to be worth asking the system."""
 
     outputs: Mapping[str, Any]
@@ -114,9 +114,7 @@ class Computer:
         record, stored = None, 0
         if job.key is not None:
             key = self._key_with(context.variables, job)
-            record = Record(
-                key.digest, outputs, sources, key.about(), key.kind.partial, time.time(), seconds, self.run
-            )
+            record = Record(key.digest, outputs, sources, key.about(), key.kind.partial, time.time(), seconds, self.run)
             stored = self.store.keep(record, taken, lasting=key.kind.code.complete)
         return Outcome(outputs, sources, record, stored, seconds, _memory() if seconds > WORTH_ASKING else None)
 

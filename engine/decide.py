@@ -29,7 +29,9 @@ def decide(step: Step, keys: Keys, store: Store) -> Decision:
         return Decision(None, None, f"{node_type.__name__} is volatile")
     kind = keys.kind(node_type)
     if kind.code.stale:
-        return Decision(None, None, f"{kind.code.stale[0]} was edited while this process runs; restart it to keep results")
+        return Decision(
+            None, None, f"{kind.code.stale[0]} was edited while this process runs; restart it to keep results"
+        )
     key = keys.key(kind, step.inputs)
     if key is None:
         return Decision(None, None, "what it reads cannot be told")

@@ -7,6 +7,7 @@ depends on it and nothing else. A result whose value has left the store is made 
 Everything that happens is told as events, plain mappings with the key `event` and, where it concerns one, `node`.
 """
 
+import contextlib
 import heapq
 import os
 import queue
@@ -20,20 +21,20 @@ from typing import Any
 from .checked import CheckedGraph, Linked, graph_id
 from .compute import Computer, Job, Outcome
 from .context import Cancelled
-from .decide import Decision, decide
+from .decide import decide
 from .events import Event
-from .failures import described_failure, explained
+from .failures import described_failure
 from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step
 from .keys import Keys
 from .live import Live, Missing
 from .node import Node
 from .records import Record, Ref, refs_in
-from .rendering import Rendered, rendered
+from .rendering import rendered
 from .store import Claim, Store, open_store
 from .workers import Workers
 
 QUICK = 0.001
-"""Seconds below which a node is computed in place, if the one of its type before was as quick: a thread would cost more."""
+"""Seconds: if the last node of a type took less, the next one is computed in place, as a thread would cost more."""
 
 POLL = 0.02
 """Seconds between two looks at whether somebody else has finished what is waited for."""
@@ -185,10 +186,8 @@ class _Execution:
         timeout = POLL if self.elsewhere else 0.5
         if self.deadlines:
             timeout = max(0.0, min(timeout, min(self.deadlines.values()) - time.monotonic()))
-        try:
+        with contextlib.suppress(queue.Empty):
             self.happened.get(timeout=timeout)()
-        except queue.Empty:
-            pass
         self._catch_up()
         if self.deadlines:
             now = time.monotonic()
@@ -420,7 +419,9 @@ class _Execution:
                 return
             self._make_again(missing, None)
             self._run_all()
-            if self.cancelled.is_set() or any(self.makers[ref.digest].address in self.result.failures for ref in missing):
+            if self.cancelled.is_set() or any(
+                self.makers[ref.digest].address in self.result.failures for ref in missing
+            ):
                 return
 
 

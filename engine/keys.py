@@ -43,9 +43,7 @@ class Key(NamedTuple):
     def about(self) -> dict[str, Any]:
         """The ingredients in a form to be shown and compared."""
         about = dict(self.kind.about)
-        about["inputs"] = {
-            name: shown(self.inputs.get(name, default)) for name, _, default in self.kind.inputs
-        }
+        about["inputs"] = {name: shown(self.inputs.get(name, default)) for name, _, default in self.kind.inputs}
         if self.variables:
             about["variables"] = dict(self.variables)
         if self.fingerprint:
@@ -141,7 +139,12 @@ def environment(code: Code) -> dict[str, str]:
 
 @cache
 def _facts(name: str) -> dict[str, str]:
-    return {key: str(value) for entry in entries(ENVIRONMENTS) if entry.name == name for key, value in entry.load()().items()}
+    return {
+        key: str(value)
+        for entry in entries(ENVIRONMENTS)
+        if entry.name == name
+        for key, value in entry.load()().items()
+    }
 
 
 def state_key(kind: Kind, prefix_key: object) -> str:

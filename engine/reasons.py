@@ -49,11 +49,18 @@ def difference(before: Record, now: Key) -> str:
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    return [_change(name, old.get(name), new.get(name)) for name in [*old, *(n for n in new if n not in old)] if old.get(name) != new.get(name)]
+    return [
+        _change(name, old.get(name), new.get(name))
+        for name in [*old, *(n for n in new if n not in old)]
+        if old.get(name) != new.get(name)
+    ]
 
 
 def _change(name: str, old: Any, new: Any) -> str:
-    if any(isinstance(value, (Ref, dict)) or (isinstance(value, tuple) and any(isinstance(v, (Ref, dict)) for v in value)) for value in (old, new)):
+    if any(
+        isinstance(value, (Ref, dict)) or (isinstance(value, tuple) and any(isinstance(v, (Ref, dict)) for v in value))
+        for value in (old, new)
+    ):
         return f"{name} changed"
     return f"{name} was {_words(old)}, is {_words(new)}"
 

@@ -4,6 +4,7 @@ A file counts as unchanged while its path, size, inode, mtime and ctime (in nano
 remembered of a file that was changed less than two seconds ago: it could change again within the clock's resolution.
 """
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -61,10 +62,9 @@ def _look_up(table: sqlite3.Connection, key: tuple[Any, ...]) -> Any:
 
 def _write(table: sqlite3.Connection, key: tuple[Any, ...], found: Any) -> None:
     with _lock:
-        try:
+        # On a disk that is full or cannot be written it is found out anew each time.
+        with contextlib.suppress(sqlite3.Error):
             table.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, json.dumps(found)))
-        except sqlite3.Error:
-            pass  # on a disk that is full or cannot be written it is found out anew each time
 
 
 def _table() -> sqlite3.Connection | None:

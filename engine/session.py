@@ -17,7 +17,8 @@ from .problems import Problems
 from .registry import Registry, load_registry
 
 if TYPE_CHECKING:
-    from .execute import Event, Run
+    from .events import Event
+    from .execute import Run
     from .store import Store
 
 
@@ -61,7 +62,8 @@ class LoadedGraph:
     ) -> Run:
         """Run the graph and give what came of it; `outputs` has the values by name.
 
-        What the store has is not computed again. Raises GraphWrong, before anything runs, where the graph or a param is wrong, and NodeFailed where a node fails.
+        What the store has is not computed again. Raises GraphWrong, before anything runs, where the graph or a param is
+        wrong, and NodeFailed where a node fails.
         """
         # Here, because checking a graph has to be quick.
         from .execute import execute

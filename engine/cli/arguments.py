@@ -77,7 +77,10 @@ def add_set_option(parser: Parser) -> None:
 
 def add_store_options(parser: Parser, *, without: bool = True) -> None:
     parser.add_argument(
-        "--store", type=Path, metavar="DIR", help="where results are kept (LATENTGRAPH_STORE, or the user's cache folder)"
+        "--store",
+        type=Path,
+        metavar="DIR",
+        help="where results are kept (LATENTGRAPH_STORE, or the user's cache folder)",
     )
     if without:
         parser.add_argument("--no-store", action="store_true", help="neither reuse results nor keep them")

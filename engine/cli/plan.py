@@ -20,9 +20,15 @@ def add_arguments(parser: Parser) -> None:
     add_set_option(parser)
     parser.add_argument("--params", type=Path, metavar="FILE", help="values of params, as YAML or JSON; --set wins")
     parser.add_argument(
-        "--target", action="append", default=[], metavar="NODE", help="plan this node and what it needs; may be repeated"
+        "--target",
+        action="append",
+        default=[],
+        metavar="NODE",
+        help="plan this node and what it needs; may be repeated",
     )
-    parser.add_argument("--json", action="store_true", help="print a list of nodes, each with its action and the reason")
+    parser.add_argument(
+        "--json", action="store_true", help="print a list of nodes, each with its action and the reason"
+    )
     add_store_options(parser, without=False)
     add_nodes_option(parser)
 

@@ -15,7 +15,8 @@ from typing import Any
 
 from ..checked import CheckedGraph
 from ..diagnostics import printable
-from ..execute import Event, Run, execute
+from ..events import Event
+from ..execute import Run, execute
 from ..failures import brief_input, explained, own_traceback
 from ..library import find_graph
 from ..outputs import about, write_output
@@ -57,7 +58,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add_argument("--json", action="store_true", help="print one event a line instead of the outputs")
     parser.add_argument("--jobs", type=_positive, metavar="N", help="how many nodes may run side by side")
     parser.add_argument(
-        "--check", action="store_true", help="compute what could be reused, too, and say which node gives something else"
+        "--check",
+        action="store_true",
+        help="compute what could be reused, too, and say which node gives something else",
     )
     parser.add_argument(
         "--strict", action="store_true", help="look whether nodes change inputs or use global random generators"

@@ -99,7 +99,13 @@ def _list(store: Store, json: bool) -> None:
             print(json_line({"key": each.record.key, "bytes": each.bytes, "used": each.used, **_plain(each.record)}))
         return
     rows = [
-        (each.record.key[:12], _type(each.record), _date(each.record.made), duration(each.record.seconds), size(each.bytes))
+        (
+            each.record.key[:12],
+            _type(each.record),
+            _date(each.record.made),
+            duration(each.record.seconds),
+            size(each.bytes),
+        )
         for each in listed
     ]
     print("\n".join(table([("key", "type", "made", "took", "size"), *rows])))
@@ -111,7 +117,9 @@ def _why(store: Store, args: Namespace) -> None:
         origin = store.origin(hashlib.sha256(path.read_bytes()).hexdigest())
         record = store.lookup(origin[0]) if origin is not None else None
         if origin is None or record is None:
-            raise CommandWrong(f"the store does not know {path}", "it was written elsewhere, changed since, or long ago")
+            raise CommandWrong(
+                f"the store does not know {path}", "it was written elsewhere, changed since, or long ago"
+            )
         name, latest = f"{path} is the output `{origin[1]}` of the run {origin[2]}", {}
     elif len(args.about) == 2:
         graph, node = args.about

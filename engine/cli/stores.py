@@ -2,6 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Callable
+from typing import Literal
 
 from ..store import Store, default_folder, open_store
 
@@ -10,7 +11,7 @@ def opened(args: Namespace, notice: Callable[[str], None]) -> Store:
     """`--store`, `--no-store` or the user's own. Raises StoreError where a newer release made it."""
     if getattr(args, "no_store", False):
         return open_store(None, memory_bytes=0, notice=notice)
-    durability = getattr(args, "durability", "process")
+    durability: Literal["process", "power"] = getattr(args, "durability", "process")
     return open_store(args.store or default_folder(), durability=durability, notice=notice)
 
 

@@ -99,7 +99,8 @@ class Store:
         held = self._memory.held
         keys = [key for key in self.latest(graph).values() if key not in held]
         used = time.time() - GRAIN
-        for record in self._on_disk(lambda disk: list(disk.results(keys)), []):
+        nothing: list[Record] = []
+        for record in self._on_disk(lambda disk: list(disk.results(keys)), nothing):
             self._memory.put(record.key, record, record.seconds, used)
 
     def keep(self, record: Record, values: Mapping[str, PortType], *, lasting: bool = True) -> int:

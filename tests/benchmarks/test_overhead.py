@@ -1,7 +1,7 @@
 """What the engine costs for each node, on chains and on wide graphs of 100 to 10,000 trivial nodes.
 
-Everything is processor time of this process, counted from the checked graph, and shown beside a floor of the same run: a
-Python loop that validates the same nodes and calls them. The ratios to that floor and the growth from 100 to 10,000
+Everything is processor time of this process, counted from the checked graph, and shown beside a floor of the same run:
+a Python loop that validates the same nodes and calls them. The ratios to that floor and the growth from 100 to 10,000
 nodes are what is asserted, generously, because the machines are noisy; the figures are printed.
 """
 
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -23,7 +24,7 @@ from latentgraph.engine.checked import CheckedGraph
 from latentgraph.engine.execute import execute
 from latentgraph.engine.registry import Registry, types_at
 from latentgraph.engine.session import load_text
-from latentgraph.engine.store import open_store
+from latentgraph.engine.store import Store, open_store
 
 NODES = Path(__file__).with_name("trivial_nodes.py")
 SIZES = (100, 1_000, 10_000)
@@ -101,21 +102,30 @@ def measure(shape: str, size: int, registry: Registry, folder: Path) -> dict[str
     }
     for number in range(ROUNDS[size]):
         found.setdefault("floor", []).append(floor(registry, size))
-        memory = open_store(None)
-        note("cold in memory", lambda: execute(graph, store=memory))
-        note("reused in memory", lambda: execute(graph, store=memory))
-        for name, changed in changes.items():
-            note(name, lambda changed=changed: execute(changed, store=memory))
-        store = folder / f"{shape}-{size}-{number}"
-        disk = open_store(store)
-        note("cold with disk", lambda: execute(graph, store=disk))
-        disk.close()
-        # As another process has it: nothing in memory.
-        again = open_store(store)
-        note("reused from disk", lambda: execute(graph, store=again))
-        assert execute(graph, store=again).named("computed") == []
-        again.close()
+        one_round(graph, changes, folder / f"{shape}-{size}-{number}", note)
     return {name: median(each) for name, each in found.items()}
+
+
+def one_round(
+    graph: CheckedGraph, changes: dict[str, CheckedGraph], folder: Path, note: Callable[[str, Callable[[], Any]], None]
+) -> None:
+    memory = open_store(None)
+    note("cold in memory", lambda: execute(graph, store=memory))
+    note("reused in memory", lambda: execute(graph, store=memory))
+    for name, changed in changes.items():
+        note(name, partial(execute, changed, store=memory))
+    disk = open_store(folder)
+    note("cold with disk", lambda: execute(graph, store=disk))
+    disk.close()
+    again = as_another_process_has_it(folder)
+    note("reused from disk", lambda: execute(graph, store=again))
+    assert execute(graph, store=again).named("computed") == []
+    again.close()
+
+
+def as_another_process_has_it(folder: Path) -> Store:
+    """The store with nothing in memory: of the same results, under another name of the folder."""
+    return open_store(folder.rename(folder.with_name(f"{folder.name}-again")))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -138,7 +148,7 @@ sys.path.insert(0, {tests!r})
 from test_overhead import NODES, SHAPES, checked
 from latentgraph.engine.execute import execute
 from latentgraph.engine.registry import Registry, types_at
-from latentgraph.engine.store import open_store
+from latentgraph.engine.store import Store, open_store
 graph = checked(SHAPES["chain"]({size}), Registry(types_at(NODES)))
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 execute(graph, store=open_store(None))
@@ -157,7 +167,7 @@ def test_peak_memory_grows_as_the_graph_does() -> None:
 
 
 def test_cost_of_the_command_line(tmp_path: Path) -> None:
-    """Reading YAML and checking included; the start of the process is measured by a graph of ten nodes and taken off."""
+    """Reading YAML and checking included; the start of the process is measured by a small graph and taken off."""
     size = 3_000
     (tmp_path / "small.yaml").write_text(chain(10))
     (tmp_path / "large.yaml").write_text(chain(size))

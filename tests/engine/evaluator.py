@@ -1,7 +1,7 @@
 """A straightforward evaluator of small graphs that has no cache, to compare the engine with.
 
-A program is data: nodes by name, each with inputs that are values, links or params. What an evaluator gives is the value
-of each output, and every node that was needed for them, with its type and the values of its inputs.
+A program is data: nodes by name, each with inputs that are values, links or params. What an evaluator gives is the
+value of each output, and every node that was needed for them, with its type and the values of its inputs.
 """
 
 from __future__ import annotations
@@ -168,7 +168,10 @@ class Evaluation:
             self.needed |= inner.needed
             return found
         given = {**{name: self.value(form) for name, form in use.inputs.items()}, **elements}
-        inputs = {**defaults, **{name: value for name, value in given.items() if value != ABSENT or name not in defaults}}
+        inputs = {
+            **defaults,
+            **{name: value for name, value in given.items() if value != ABSENT or name not in defaults},
+        }
         for mark in (FAILED, ABSENT):
             if mark in inputs.values():
                 return mark
@@ -180,7 +183,9 @@ class Evaluation:
         """The evaluation of a graph that is used as a node type; its params are looked at only where they matter."""
         known = self.elements.setdefault(address, [])
         if not known:
-            known.append(Evaluation(SUB, _Lazily(self, {**use.inputs, **elements}, defaults), f"{self.prefix}{address}/"))
+            known.append(
+                Evaluation(SUB, _Lazily(self, {**use.inputs, **elements}, defaults), f"{self.prefix}{address}/")
+            )
         found: Evaluation = known[0]
         return found
 

@@ -103,7 +103,8 @@ def test_nodes_of_one_resource_never_overlap(load: Any, tiny_module: ModuleType)
 def test_a_queue_for_a_resource_holds_up_nobody_else(load: Any) -> None:
     _, events = run(
         load(
-            "w1: {type: Wait, inputs: {seconds: 0.2}}\nw2: {type: Wait, inputs: {seconds: 0.21}}\nquick: {type: Number}",
+            "w1: {type: Wait, inputs: {seconds: 0.2}}\nw2: {type: Wait, inputs: {seconds: 0.21}}\n"
+            "quick: {type: Number}",
             "a: $w1\nb: $w2\nc: $quick",
         ),
         jobs=2,

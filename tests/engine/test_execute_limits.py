@@ -27,7 +27,10 @@ def run(tiny: Registry, tmp_path: Path) -> Any:
 
 def test_a_node_that_takes_longer_than_its_timeout_fails(run: Any) -> None:
     started = time.monotonic()
-    done, _ = run("slow: {type: Steps, timeout: 0.1, inputs: {steps: 1000, seconds: 0.02}}\nfine: {type: Number}", "a: $slow\nb: $fine")
+    done, _ = run(
+        "slow: {type: Steps, timeout: 0.1, inputs: {steps: 1000, seconds: 0.02}}\nfine: {type: Number}",
+        "a: $slow\nb: $fine",
+    )
     assert time.monotonic() - started < 5
     assert (done.nodes, done.outputs) == ({"slow": "failed", "fine": "computed"}, {"b": 1})
     assert str(done.failures["slow"]) == "it took longer than its timeout of 0.1 s"
@@ -35,7 +38,10 @@ def test_a_node_that_takes_longer_than_its_timeout_fails(run: Any) -> None:
 
 def test_nobody_waits_for_a_node_that_does_not_hear_of_its_timeout(run: Any) -> None:
     started = time.monotonic()
-    done, _ = run("deaf: {type: Stubborn, timeout: 0.1, inputs: {seconds: 20}}\nafter: {type: Add, inputs: {a: $deaf}}", "a: $after")
+    done, _ = run(
+        "deaf: {type: Stubborn, timeout: 0.1, inputs: {seconds: 20}}\nafter: {type: Add, inputs: {a: $deaf}}",
+        "a: $after",
+    )
     assert time.monotonic() - started < 5
     assert done.nodes == {"deaf": "failed", "after": "skipped"}
 

@@ -1,4 +1,4 @@
-"""Killed processes, damaged stores, and several processes at once: nothing finished is lost, nothing wrong is served."""
+"""Killed processes, damaged stores, several processes at once: nothing finished is lost, nothing wrong is served."""
 
 import json
 import os

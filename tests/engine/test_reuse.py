@@ -91,7 +91,10 @@ def test_an_unchanged_graph_computes_nothing(run: Runner) -> None:
 
 
 def test_a_change_runs_what_depends_on_it_and_nothing_else(run: Runner) -> None:
-    nodes = CHAIN + "\nother: {type: Say, inputs: {text: other}}\njoined: {type: Join, inputs: {first: $upper, second: $other}}"
+    nodes = (
+        CHAIN
+        + "\nother: {type: Say, inputs: {text: other}}\njoined: {type: Join, inputs: {first: $upper, second: $other}}"
+    )
     run(nodes, params=TEXT)
     changed = run(nodes, params=TEXT, text="goodbye")
     assert changed.named("reused") == ["other"]
@@ -220,7 +223,9 @@ def test_the_version_of_a_node_type_is_in_the_key(run: Runner, module: ModuleTyp
     assert run.why["said"] == "the version of Say was 1, is 2"
 
 
-def test_again_names_the_first_node_whose_result_differs(registry: Registry, module: ModuleType, tmp_path: Path) -> None:
+def test_again_names_the_first_node_whose_result_differs(
+    registry: Registry, module: ModuleType, tmp_path: Path
+) -> None:
     text = graph(
         "unsure: {type: Unsure}\nsaid: {type: Say, inputs: {text: hello}}\n"
         "joined: {type: Join, inputs: {first: $said, second: $unsure}}",

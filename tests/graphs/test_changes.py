@@ -38,8 +38,8 @@ CHANGES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("thirty", {"quality": 50}, {"saved_a", "saved_c"}),
     ("thirty", {"strength": 0.9}, {"redrawn", "d", "small_d", "saved_d"}),
     ("thirty", {"scale": 2.0}, {
-        "guided", "steered", "drawn", "twice", "a", "b", "small_a", "small_b", "grid", "saved_a", "sheet", "redrawn", "d",
-        "small_d", "saved_d",
+        "guided", "steered", "drawn", "twice", "a", "b", "small_a", "small_b", "grid", "saved_a", "sheet", "redrawn",
+        "d", "small_d", "saved_d",
     }),
     ("thirty", {"other": "a dog face on a pink background"}, {
         "second", "steered", "twice", "b", "small_b", "grid", "sheet", "redrawn", "d", "small_d", "saved_d",
