@@ -70,53 +70,44 @@ class References:
         shape = self.shapes[link.node]
         if shape is None:
             return UNUSABLE
-        outputs = shape.outputs
-        names, listed = list(link.path), ", ".join(f"`${link.node}.{name}`" for name in outputs)
+        names = list(link.path)
         if names and _position(names[0]) is None:
-            output = outputs.get(names[0])
+            output = shape.outputs.get(names.pop(0))
             if output is None:
-                near = nearest(names[0], list(outputs))
-                self.problems.error(
-                    "unknown-output", scalar.place, f"{shape.name} has no output `{names[0]}`",
-                    help=f"did you mean `${link.node}.{near}`?" if near else f"its outputs: {listed}",
-                    notes=[self._declared(source, shape)], path=path,
-                )  # fmt: skip
+                near = nearest(link.path[0], list(shape.outputs))
+                meant = f"did you mean `${link.node}.{near}`?" if near else f"its outputs: {_listed(link.node, shape)}"
+                message = f"{shape.name} has no output `{link.path[0]}`"
+                self._wrong_link("unknown-output", scalar, message, meant, shape, source, path)
                 return UNUSABLE
-            names = names[1:]
         else:
             output = shape.primary
             if output is None:
-                fitting = [
-                    f"`${link.node}.{o.name}`"
-                    for o in outputs.values()
-                    if annotation is None or fits(o.annotation, annotation)
-                ]  # fmt: skip
-                self.problems.error(
-                    "which-output", scalar.place, f"`{link.node}` has several outputs, the link does not say which",
-                    help=f"write one of {', '.join(fitting) or listed}", notes=[self._declared(source, shape)],
-                    path=path,
-                )  # fmt: skip
+                message = f"`{link.node}` has several outputs, the link does not say which"
+                help = f"write one of {_listed(link.node, shape, annotation or Any) or _listed(link.node, shape)}"
+                self._wrong_link("which-output", scalar, message, help, shape, source, path)
                 return UNUSABLE
         given, index = output.annotation, []
         for name in names:
             inner, position = part(given), _position(name)
             if position is None or inner is None:
-                self.problems.error(
-                    "unknown-output", scalar.place,
-                    f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}",
-                    notes=[self._declared(source, shape)], path=path,
-                )  # fmt: skip
+                message = f"`{name}` is no part of `${link.node}.{output.name}`, a {type_name(given)}"
+                self._wrong_link("unknown-output", scalar, message, None, shape, source, path)
                 return UNUSABLE
             given = inner
             index.append(position)
         if annotation is not None and not fits(given, annotation):
-            self.problems.error(
-                "wrong-port", scalar.place,
-                f"{subject(path)} takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}",
-                help=self.givers(annotation, path.split(".")[1]), notes=[self._declared(source, shape)], path=path,
-            )  # fmt: skip
+            message = f"{subject(path)} takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}"
+            help = self.givers(annotation, path.split(".")[1])
+            self._wrong_link("wrong-port", scalar, message, help, shape, source, path)
             return UNUSABLE
         return Linked(link.node, output.name, tuple(index))
+
+    def _wrong_link(
+        self, code: str, scalar: Scalar, message: str, help: str | None, shape: Shape, source: WrittenNode, path: str
+    ) -> None:
+        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in shape.outputs.values())
+        declared = Note(f"`{source.name.text}` is a {shape.name} ({outputs})", source.name.place)
+        self.problems.error(code, scalar.place, message, help=help, notes=[declared], path=path)
 
     def _param(self, scalar: Scalar, reference: ParamReference, annotation: Any, path: str) -> Any:
         param = self.graph.params.get(reference.name)
@@ -213,10 +204,12 @@ class References:
         assert shape is not None
         return f"${node}" if shape.primary == output else f"${node}.{output.name}"
 
-    @staticmethod
-    def _declared(source: WrittenNode, shape: Shape) -> Note:
-        outputs = ", ".join(f"{output.name}: {output.type_name}" for output in shape.outputs.values())
-        return Note(f"`{source.name.text}` is a {shape.name} ({outputs})", source.name.place)
+
+def _listed(node: str, shape: Shape, annotation: Any = Any) -> str:
+    """Links to the outputs that fit."""
+    return ", ".join(
+        f"`${node}.{output.name}`" for output in shape.outputs.values() if fits(output.annotation, annotation)
+    )
 
 
 def _position(name: str) -> int | None:

@@ -13,7 +13,7 @@ from .diagnostics import GraphWrong, nearest
 from .ports import File, Folder, PortType
 from .problems import Problems
 from .source import Mapping, Scalar, Sequence, Tree, read
-from .types import PLAIN, RANDOM, Random, bare, choices, element, part, taken, type_name
+from .types import PLAIN, RANDOM, Random, choices, element, part, taken, type_name
 
 
 class Refused(Exception):
@@ -80,13 +80,14 @@ def admitted(value: Any, annotation: Any, folder: Path) -> Any:
 def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
     if annotation is Any:
         annotation = tuple[Any, ...] if isinstance(value, (list, tuple)) else type(value)
+    if annotation in (int, bool, str) and type(value) is annotation:
+        return value
     inner = element(annotation)
     if inner is not None:
         if isinstance(value, (list, tuple)):
             return tuple(admitted(item, inner, folder) for item in value)
         help = f"put it in brackets: [{value}]" if isinstance(value, (int, float, str)) else None
         raise _wrong_type(value, annotation, help)
-    annotation = bare(annotation)
     if get_origin(annotation) is Literal:
         allowed = get_args(annotation)
         if value in allowed and type(value) is type(allowed[0]):
@@ -104,8 +105,6 @@ def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
         if not math.isfinite(number):
             raise Refused("wrong-type", f"{value} is not a finite number")
         return number
-    if annotation in (int, bool, str) and type(value) is annotation:
-        return value
     if annotation in (File, Folder) and isinstance(value, (str, Path)):
         try:
             return _on_disk(folder / Path(value).expanduser(), str(value), annotation)
