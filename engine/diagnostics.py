@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
+
+_CANDIDATES = 1000
+"""Among how many names the nearest one is looked for: to compare with more takes longer than it helps."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -92,7 +96,8 @@ def nearest(name: str, candidates: Iterable[str]) -> str | None:
     """The candidate that `name` was most likely meant to be, or None if none is near."""
     import difflib  # only when something is wrong already: it takes longer to import than a graph to read
 
-    by_fold = {candidate.casefold(): candidate for candidate in sorted(candidates, reverse=True)}
+    several = sorted(islice(candidates, _CANDIDATES), reverse=True)
+    by_fold = {candidate.casefold(): candidate for candidate in several}
     found = difflib.get_close_matches(name[:100].casefold(), by_fold, n=1)
     return by_fold[found[0]] if found else None
 

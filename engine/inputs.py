@@ -27,6 +27,8 @@ class Inputs:
 
     def __init__(self, graph: Graph, references: References, problems: Problems) -> None:
         self.graph, self.references, self.problems = graph, references, problems
+        self.cut_in: Entries | None = None
+        self.cuts: dict[str, tuple[str, str, list[str]]] = {}
 
     def condition(self, written: WrittenNode) -> Any:
         """The node's `when`."""
@@ -177,7 +179,9 @@ class Inputs:
             f"did you mean `{near}`?" if near else f"its inputs: {', '.join(shape.inputs) or 'it has none'}"
         )
         notes = []
-        cut = _cut_off(entries, key) if _empty(tree) else None
+        if entries is not None and entries is not self.cut_in:
+            self.cut_in, self.cuts = entries, _cuts(entries)
+        cut = self.cuts.get(key.text) if _empty(tree) else None
         if cut is not None:
             name, before, rest = cut
             if rest[0] != key.text:
@@ -201,19 +205,17 @@ def _empty(tree: Tree) -> bool:
     return isinstance(tree, Scalar) and tree.text == "" and not tree.quoted
 
 
-def _cut_off(inputs: Entries | None, key: Scalar) -> tuple[str, str, list[str]] | None:
-    """The input whose text commas cut off, inside { }, what is left of it, and the parts, of which `key` is one."""
-    if inputs is None or not inputs.flow:
-        return None
+def _cuts(inputs: Entries) -> dict[str, tuple[str, str, list[str]]]:
+    """By each part that a comma cut off, inside { }: the input, what is left of its text, and all parts."""
+    found = {}
     cut: tuple[str, str, list[str]] | None = None
-    for name, tree in inputs.entries:
+    for name, tree in inputs.entries if inputs.flow else ():
         if not _empty(tree):
-            if cut and key.text in cut[2]:
-                break
             cut = (name.text, tree.text, []) if isinstance(tree, Scalar) and not tree.quoted else None
         elif cut:
             cut[2].append(name.text)
-    return cut if cut and key.text in cut[2] else None
+            found[name.text] = cut
+    return found
 
 
 def refusals(shape: Shape, values: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:

@@ -58,6 +58,11 @@ class Param:
         """The type of what can be given from outside: `random` for an int, a file for what can be read from one."""
         return taken(self.annotation)
 
+    @cached_property
+    def allowed(self) -> frozenset[Any]:
+        """The choices, to be looked up however many values there are."""
+        return frozenset(self.choices)
+
 
 def known_keys(tree: Entries, known: tuple[str, ...], what: str, path: str, problems: Problems) -> set[str | None]:
     """Says which keys there should not be; gives those that were probably meant."""
@@ -149,7 +154,7 @@ def _outside_limits(param: Param, value: Any) -> tuple[str, str] | None:
         return "out-of-range", f"is {value}, the least is {param.minimum}"
     if param.maximum is not None and value > param.maximum:
         return "out-of-range", f"is {value}, the most is {param.maximum}"
-    if param.choices and value not in param.choices:
+    if param.choices and value not in param.allowed:
         near = nearest(str(value), [str(choice) for choice in param.choices])
         choices = f"`{near}` is one" if near else "they are " + ", ".join(str(choice) for choice in param.choices)
         return "not-a-choice", f"is `{value}`, which is none of its choices; {choices}"

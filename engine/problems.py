@@ -6,13 +6,17 @@ from dataclasses import dataclass, field, replace
 from .diagnostics import Diagnostic, Edit, GraphWrong, Note, Place
 
 
+MOST = 100
+"""Errors after which nothing more is looked for: nobody reads more of them, and to find what was meant takes a while."""
+
+
 class UserError(Exception):
     """Something that a person can put right; its text, in one or more lines, is all that they need."""
 
 
 @dataclass
 class Problems:
-    """The diagnostics found so far."""
+    """The diagnostics found so far. `error` and `add` raise GraphWrong with them as soon as there are MOST errors."""
 
     found: list[Diagnostic] = field(default_factory=list)
     texts: dict[str, str] = field(default_factory=dict)
@@ -30,6 +34,7 @@ class Problems:
         fix: Iterable[Edit] = (),
     ) -> None:
         self.found.append(Diagnostic(code, message, place, help, tuple(notes), "error", path, tuple(fix)))
+        self._stop_at_most()
 
     def warning(self, code: str, place: Place | None, message: str, *, path: str = "", help: str | None = None) -> None:
         self.found.append(Diagnostic(code, message, place, help, (), "warning", path))
@@ -42,6 +47,12 @@ class Problems:
         for problem in found:
             if (problem.code, problem.place, problem.message) not in known:
                 self.found.append(replace(problem, notes=(*problem.notes, *notes)))
+        self._stop_at_most()
+
+    def _stop_at_most(self) -> None:
+        # Warnings are counted one by one only where there is so much that they might matter.
+        if len(self.found) >= MOST and sum(problem.severity == "error" for problem in self.found) >= MOST:
+            self.raise_errors()
 
     def about(self, section: str, name: str) -> bool:
         """Whether something is wrong with this node or param, or with the whole section where it would stand."""
