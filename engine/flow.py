@@ -547,7 +547,8 @@ class Flow:
         if type(value) in (Mark, Unknown) or value is None:
             return value
         value = coerced(value, param.annotation)
-        wrong = outside_limits(param, value)
+        known = tuple(item for item in value if not _any_unknown(item)) if type(value) is tuple else value
+        wrong = outside_limits(param, known)
         if wrong is not None:
             raise _Wrong(f"`{name}` of the graph {scope.checked.graph.name} {wrong[1]}")
         return value
@@ -635,6 +636,10 @@ def _is_dynamic(form: Any) -> bool:
 
 def _any_mark(items: tuple[Any, ...]) -> bool:
     return any(type(item) is Mark for item in items)
+
+
+def _any_unknown(value: Any) -> bool:
+    return type(value) is Unknown or (type(value) is tuple and any(map(_any_unknown, value)))
 
 
 NOTHING: Mapping[str, str] = {}
