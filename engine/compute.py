@@ -80,6 +80,8 @@ class Computer:
     run: str
     cancelled: Flag
     strict: bool = False
+    again: bool = False
+    """Nothing is taken from earlier runs, the states of stopped nodes neither."""
 
     def compute(self, job: Job, report: Callable[[str, dict[str, Any]], None]) -> Outcome:
         """Raises Missing, Cancelled, Differs, and whatever the node raises."""
@@ -93,7 +95,7 @@ class Computer:
         context = Context(
             report=report,
             cancelled=lambda: self.cancelled.is_set() or job.stopped,
-            states=_States(self.store, job.key),
+            states=None if self.again else _States(self.store, job.key),
         )
         loaded = {name: inputs[name] for name in referred}
         started = time.perf_counter()

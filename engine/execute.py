@@ -88,7 +88,7 @@ def execute(
     store = store or open_store(None)
     store.prefetch(graph_id(checked))
     execution = _Execution(checked, store, emit, cancelled or threading.Event(), jobs or min(4, os.cpu_count() or 1))
-    execution.again, execution.computer.strict = again, strict
+    execution.computer.again, execution.computer.strict = again, strict
     with store.in_use():
         return execution.run(targets, files)
 
@@ -107,7 +107,6 @@ class _Execution:
         self.live = Live(store)
         self.keys = Keys(store, self.live.get)
         self.computer = Computer(store, self.live, self.keys, self.result.id, cancelled)
-        self.again = False
         self.flow = Flow(checked, constant=self.live.by_reference, finished=self._not_run, released=self._release)
         self.happened: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self.workers = Workers()
@@ -203,7 +202,7 @@ class _Execution:
         decision = decide(step, self.keys, self.store)
         if decision.key is not None:
             self.result.keys[step.address] = decision.key.digest
-        if decision.record is not None and not self.again:
+        if decision.record is not None and not self.computer.again:
             self._reuse(step, decision.record)
             return
         self._enqueue(Job(step, decision.key, decision.record))
@@ -293,7 +292,6 @@ class _Execution:
             self._computed(job, outcome)
         elif isinstance(failure, Cancelled) and self.cancelled.is_set():
             self._finish(job.step, "skipped", reason="the run was cancelled")
-            self._settle(job.step, FAILED)
         else:
             assert failure is not None
             self._fail(job.step, failure)
