@@ -66,7 +66,8 @@ def sample(
         return Latent(kept, model.space, generators=saved(generators))
     scheduler.set_timesteps(steps, device=DEVICE)
     timesteps = scheduler.timesteps[start * scheduler.order :]
-    schedule = [type(scheduler).__name__, dict(scheduler.config), scheduler.timesteps, steps, start]
+    config = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
+    schedule = [type(scheduler).__name__, config, scheduler.timesteps, steps, start]
     covered = [model, guidance, latent.samples, latent.empty, saved(generators), *schedule]
     drawn = noise(generators, latent.samples.shape[1:]).to(DEVICE)
     if latent.empty:

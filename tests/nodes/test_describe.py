@@ -207,7 +207,8 @@ def test_sampling_needs_what_belongs_together(loaded: Loaded) -> None:
     assert KSampler.describe({"latent": drawn, "seed": None}) == {
         "latent": LatentFacts(canvas.space, (32, 32), None, empty=False, generators=True)
     }
-    assert KSampler.describe({"latent": canvas})
+    (unknown,) = KSampler.describe({name: value for name, value in known.items() if name != "seed"}).values()
+    assert unknown.count is None
     wrong: list[tuple[dict[str, Any], str, str | None]] = [
         ({"seed": None}, "there is no seed", "seed"),
         ({"strength": 0.5}, "on an empty latent", "strength"),

@@ -1,7 +1,10 @@
 """Sampling that was stopped goes on where it stood, to the same bits, and never from where another one stood."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +97,34 @@ def test_a_picture_that_is_changed_goes_on_to_the_same_bits(
     stopped(sampler, cancelled_after(2, states))
     assert digest(sampler.run(Context(states=states))) == digest(at_once)
     assert len(counted) == everything == 5
+
+
+def small_sampling(folder: Path) -> KSampler:
+    model, clip, _ = LoadModel(name=str(folder)).run(Context())
+    text = CLIPEncode(clip=clip, text="dog").run(Context())
+    canvas = EmptyLatent(model=model).run(Context())
+    return KSampler(model=model, guidance=text, latent=canvas, sampler="dpmpp_2m_sde", steps=5, seed=1)
+
+
+def test_another_process_goes_on_to_the_same_bits(tiny: Path, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from test_resuming import *\n"
+        "states = Kept()\n"
+        "stopped(small_sampling(Path(sys.argv[1])), cancelled_after(3, states))\n"
+        "((key, (kind, content)),) = states.states.items()\n"
+        "Path(sys.argv[2]).write_bytes(content); print(key, kind)\n"
+    )
+    command = [sys.executable, "-c", code, str(tiny), str(tmp_path / "state")]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "PYTHONHASHSEED": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
+    key, kind = done.stdout.splitlines()[-1].split()
+    states, shown = Kept(), []
+    states.states[key] = kind, (tmp_path / "state").read_bytes()
+    context = Context(states=states, report=lambda kind, content: shown.append(content.get("step")))
+    sampler = small_sampling(tiny)
+    assert digest(sampler.run(context)) == digest(sampler.run(Context()))
+    assert shown[0] == 3
 
 
 def test_it_may_be_stopped_again_and_again(node: Callable[..., KSampler], counted: list[int]) -> None:
