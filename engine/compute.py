@@ -19,13 +19,13 @@ from .checked import CheckedGraph
 from .context import Cancelled, Context
 from .digest import digest
 from .failures import explained
-from .flow import Step
 from .inputs import refused_inputs
 from .keys import Key, Keys, state_key
 from .live import Live, Missing
 from .node import Node
 from .ports import PortType
 from .records import Record, Ref, refs_in
+from .steps import Step
 from .values import Refused, admitted
 
 if TYPE_CHECKING:

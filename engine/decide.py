@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from .checked import CheckedGraph
-from .flow import Step
 from .keys import Key, Keys
 from .records import Record
+from .steps import Step
 
 if TYPE_CHECKING:
     from .store import Store

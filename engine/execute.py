@@ -24,12 +24,13 @@ from .context import Cancelled
 from .decide import decide
 from .events import Event
 from .failures import described_failure
-from .flow import FAILED, NOTHING, Flow, Gather, Mark, Step
+from .flow import Flow
 from .keys import Keys
 from .live import Live, Missing
 from .node import Node
 from .records import Record, Ref, refs_in
 from .rendering import rendered
+from .steps import FAILED, NOTHING, Gather, Mark, Step
 from .store import Claim, Store, open_store
 from .workers import Workers
 

@@ -4,8 +4,8 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from .flow import Step
 from .records import Ref
+from .steps import Step
 
 _ENGINE = Path(__file__).parent
 

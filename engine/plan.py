@@ -12,12 +12,13 @@ from typing import Any, Literal
 
 from .checked import CheckedGraph, graph_id
 from .decide import Decision, decide
-from .flow import ABSENT, FAILED, UNKNOWN, Flow, Gather, Mark, Step, Unknown
+from .flow import Flow
 from .keys import Keys
 from .live import Live
 from .reasons import difference
 from .records import Ref, refs_in
 from .rendering import renderable
+from .steps import ABSENT, FAILED, UNKNOWN, Gather, Mark, Step, Unknown
 from .store import Store
 
 Action = Literal["run", "reuse", "skip", "depends"]

@@ -56,6 +56,13 @@ def test_an_element_that_a_list_does_not_have(load: Any) -> None:
     assert str(done.failures["count"]) == "`$count.value` has 3 elements, 3 was asked for"
 
 
+def test_an_element_that_a_list_does_not_have_fails_the_switch_that_takes_it(load: Any) -> None:
+    nodes = "count: {type: Count}\nchosen: {type: Switch, inputs: {condition: true, then: $count.9, otherwise: 1}}"
+    done, _ = run(load(nodes + "\nadd: {type: Add, inputs: {a: $chosen}}", "sum: $add"))
+    assert str(done.failures["chosen"]) == "`$count.value` has 3 elements, 9 was asked for"
+    assert done.nodes == {"count": "computed", "chosen": "failed", "add": "skipped"}
+
+
 def test_only_what_the_outputs_need_runs(load: Any) -> None:
     done, _ = run(load("a: {type: Number}\nb: {type: Fail}", "a: $a"))
     assert done.nodes == {"a": "computed"}

@@ -1,4 +1,4 @@
-"""What the engine promises of tensors: an input that a node changes is noticed, memory is not shared, values are let go."""
+"""What the engine promises of tensors: changed inputs are noticed, memory is not shared, values are let go."""
 
 import gc
 import weakref
@@ -94,7 +94,11 @@ def test_strict_notices_a_change_that_no_counter_shows():
 def test_an_output_does_not_share_the_memory_of_an_input():
     nodes = "  gray: {type: Gray}\n  top: {type: Top, inputs: {image: $gray}}"
     checked = load_text(
-        f"latentgraph: 1\nnodes:\n{nodes}\noutputs: {{whole: $gray, top: $top}}\n", "test", "test.yaml", Path(), REGISTRY
+        f"latentgraph: 1\nnodes:\n{nodes}\noutputs: {{whole: $gray, top: $top}}\n",
+        "test",
+        "test.yaml",
+        Path(),
+        REGISTRY,
     ).check()
     outputs = execute(checked, store=open_store(None)).outputs
     whole, top = (outputs[name].pixels for name in ("whole", "top"))
