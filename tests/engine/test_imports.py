@@ -31,6 +31,8 @@ def imported(folder: Path, *arguments: str) -> set[str]:
     [
         ["check", "txt2img", "train/vae", "graph.yaml"],
         ["check", "graph.yaml", "--format", "json", "--set", "n=3"],
+        ["plan", "txt2img"],
+        ["plan", "graph.yaml", "--json"],
         ["nodes"],
         ["nodes", "KSampler", "--json"],
         ["graphs"],
@@ -45,6 +47,10 @@ def test_no_command_but_run_imports_a_heavy_library(arguments: list[str], tmp_pa
     assert imported(tmp_path, *arguments, *nodes) & HEAVY == set()
 
 
+def test_drawing_a_graph_imports_nothing_heavy_but_pillow(tmp_path: Path) -> None:
+    assert imported(tmp_path, "draw", "txt2img", "-o", "graph.svg") & HEAVY == {"PIL"}
+
+
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_help_imports_next_to_nothing(option: str, tmp_path: Path) -> None:
     assert imported(tmp_path, option) & {*HEAVY, "pydantic", "yaml", "networkx"} == set()
@@ -54,3 +60,13 @@ def test_a_run_of_light_nodes_imports_no_heavy_library(tmp_path: Path) -> None:
     (tmp_path / "graph.yaml").write_text(graph("a: {type: Number}", "a: $a"))
     modules = imported(tmp_path, "run", "graph.yaml", "--json", "--nodes", str(TINY_NODES))
     assert modules & HEAVY == set()
+
+
+def test_a_reused_run_writes_its_picture_without_a_heavy_library(tmp_path: Path) -> None:
+    arguments = ["run", "txt2img", "--set", "steps=1", "--store", "store"]
+    assert "torch" in imported(tmp_path, *arguments)
+    (picture,) = (tmp_path / "output").iterdir()
+    first = picture.read_bytes()
+    picture.unlink()
+    assert imported(tmp_path, *arguments) & HEAVY == set()
+    assert picture.read_bytes() == first
