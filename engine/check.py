@@ -22,7 +22,7 @@ from .subgraphs import GraphFile, is_graph_file, load_files
 from .types import choices, element, only_linked, type_name
 from .values import UNUSABLE, spelt
 
-MOST_RUNS = 1_000_000
+MOST_RUNS = 300_000
 """How many nodes a run may have, those of all elements of a foreach counted."""
 
 

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field, replace
 
 from .diagnostics import Diagnostic, Edit, GraphWrong, Note, Place
 
-
 MOST = 100
-"""Errors after which nothing more is looked for: nobody reads more of them, and to find what was meant takes a while."""
+"""Errors after which nothing more is looked for: nobody reads more, and to find what was meant takes a while."""
 
 
 class UserError(Exception):

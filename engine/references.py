@@ -97,8 +97,8 @@ class References:
             index.append(position)
         if annotation is not None and not fits(given, annotation):
             message = f"{subject(path)} takes {type_name(annotation)}, `{scalar.text}` is {type_name(given)}"
-            help = self.givers(annotation, path.split(".")[1])
-            self._wrong_link("wrong-port", scalar, message, help, shape, source, path)
+            givers = self.givers(annotation, path.split(".")[1])
+            self._wrong_link("wrong-port", scalar, message, givers, shape, source, path)
             return UNUSABLE
         return Linked(link.node, output.name, tuple(index))
 

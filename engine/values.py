@@ -3,6 +3,7 @@
 Nothing is coerced but an int to a float, a list to a tuple, and the path of a file to the file.
 """
 
+import contextlib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -231,7 +232,8 @@ def _typed(text: str, annotation: Any, folder: Path) -> Any:
             tree = None
         if tree is None or isinstance(tree, Mapping):
             raise Refused("wrong-type", f"{type_name(annotation)} is wanted, `{text}` is not a list")
-        value = converted(tree, annotation, problems, "value", folder)
+        with contextlib.suppress(GraphWrong):  # after very many problems, of which the first is enough
+            value = converted(tree, annotation, problems, "value", folder)
         for problem in problems.found:
             raise Refused(problem.code, problem.message, problem.help)
         return value

@@ -67,8 +67,8 @@ def checked(written: Written, registry: Registry, given: Given | None) -> Checke
         graph = check(loaded.graph, registry, problems, values)
     except GraphWrong as wrong:
         problems.found += wrong.diagnostics
-        return Checked(None, problems.in_order(), texts)
-    return Checked(None if problems.any_errors else graph, problems.in_order(), texts)
+        return Checked(None, problems.in_order(), texts | problems.texts)
+    return Checked(None if problems.any_errors else graph, problems.in_order(), texts | problems.texts)
 
 
 class _Params:

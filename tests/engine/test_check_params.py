@@ -31,6 +31,21 @@ class Negative(PortType, reader="Nobody"):
     """Something that a node type reads which is not there."""
 
 
+@dataclass(frozen=True)
+class Film(PortType, reader="LoadFilm"):
+    """Something that a node type reads which needs more than a file."""
+
+
+class LoadFilm(Node, category="photos"):
+    """A film from a file, at a speed."""
+
+    file: File
+    speed: float
+
+    def run(self, context: Context) -> Film:
+        return Film()
+
+
 class LoadPhoto(Node, category="photos"):
     """A photo from a file."""
 
@@ -64,7 +79,7 @@ class Album(Node, category="photos"):
 def checking(tmp_path: Path, tiny: Registry) -> Checking:
     for name in "abc":
         (tmp_path / f"{name}.txt").write_text(name)
-    return Checking(Registry([*tiny, LoadPhoto, Crop, Album]), tmp_path)
+    return Checking(Registry([*tiny, LoadPhoto, LoadFilm, Crop, Album]), tmp_path)
 
 
 # random
@@ -318,6 +333,10 @@ WANTED = "Photo | File is wanted, `7` is a number"
         (
             "{type: Negative, default: a.txt}", {},
             "graph.yaml:3:3 unknown-type: there is no node type `Nobody` that makes a Negative from a file",
+        ),
+        (
+            "{type: Film, default: a.txt}", {},
+            "graph.yaml:3:3 unknown-type: there is no node type `LoadFilm` that makes a Film from a file",
         ),
         (
             "{type: Recipe, default: a.txt}", {},
