@@ -15,7 +15,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from .checked import CheckedGraph, Linked, graph_id
@@ -30,6 +29,7 @@ from .live import Live, Missing
 from .node import Node
 from .records import Record, Ref, refs_in
 from .rendering import rendered
+from .runs import Run
 from .steps import FAILED, NOTHING, Gather, Mark, Step
 from .store import Claim, Store, open_store
 from .workers import Workers
@@ -39,32 +39,6 @@ QUICK = 0.001
 
 POLL = 0.02
 """Seconds between two looks at whether somebody else has finished what is waited for."""
-
-
-@dataclass
-class Run:
-    """What came of a run: `done`, `failed` or `cancelled`, the outputs by name, and each node's status by address.
-
-    `outputs` has the values, `files` what they are written as; which of the two was asked for when the run was started.
-    """
-
-    id: str = ""
-    status: str = "done"
-    outputs: dict[str, Any] = field(default_factory=dict)
-    files: dict[str, Any] = field(default_factory=dict)
-    nodes: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, BaseException] = field(default_factory=dict)
-    inputs: dict[str, Mapping[str, Any]] = field(default_factory=dict)
-    """What the failed nodes were given, by reference."""
-    failed_outputs: dict[str, BaseException] = field(default_factory=dict)
-    keys: dict[str, str] = field(default_factory=dict)
-    sources: dict[str, Mapping[str, str]] = field(default_factory=dict)
-    """The digests of the model files that each output was made from."""
-    origins: dict[str, str] = field(default_factory=dict)
-    """The address of the node that gave each output."""
-
-    def named(self, status: str) -> list[str]:
-        return [name for name, found in self.nodes.items() if found == status]
 
 
 def execute(

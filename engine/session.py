@@ -18,7 +18,7 @@ from .registry import Registry, load_registry
 
 if TYPE_CHECKING:
     from .events import Event
-    from .execute import Run
+    from .runs import Run
     from .store import Store
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from ..checked import CheckedGraph
 from ..diagnostics import printable
 from ..events import Event
-from ..execute import Run, execute
+from ..execute import execute
 from ..failures import brief_input, explained, own_traceback
 from ..library import find_graph
 from ..outputs import about, write_output
@@ -24,6 +24,7 @@ from ..picture import Making, is_picture
 from ..registry import load_registry
 from ..render import summary, to_json
 from ..rendering import Rendered
+from ..runs import Run
 from . import DONE, FAILED, INTERRUPTED, WRONG, again
 from .arguments import CommandWrong, Parser, add_nodes_option, add_set_option, add_store_options, assignments
 from .places import place_of

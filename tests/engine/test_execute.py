@@ -11,9 +11,11 @@ from tiny import graph
 
 from latentgraph.engine import NodeFailed
 from latentgraph.engine.check import check
-from latentgraph.engine.execute import Event, Run, execute
+from latentgraph.engine.events import Event
+from latentgraph.engine.execute import execute
 from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import LoadedGraph, load_text
 
 

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from tiny import graph
 
-from latentgraph.engine.execute import Event, Run, execute
+from latentgraph.engine.events import Event
+from latentgraph.engine.execute import execute
 from latentgraph.engine.registry import Registry
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import load_text
 from latentgraph.engine.store import Store, open_store
 

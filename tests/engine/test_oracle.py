@@ -13,10 +13,12 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from latentgraph.engine.check import check
-from latentgraph.engine.execute import Event, Run, execute
+from latentgraph.engine.events import Event
+from latentgraph.engine.execute import execute
 from latentgraph.engine.plan import plan
 from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry, types_at
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import load_text
 from latentgraph.engine.store import Store, open_store
 

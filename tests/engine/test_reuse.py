@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from tiny import graph
 
-from latentgraph.engine.execute import Run, execute
+from latentgraph.engine.execute import execute
 from latentgraph.engine.plan import plan
 from latentgraph.engine.registry import Registry, types_at
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import load_text
 from latentgraph.engine.store import Store, open_store
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from latentgraph.engine.execute import Run, execute
+from latentgraph.engine.execute import execute
 from latentgraph.engine.plan import plan
 from latentgraph.engine.registry import Registry
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import load
 from latentgraph.engine.store import open_store
 from latentgraph.nodes import node_types

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from latentgraph.engine import Context, Node
-from latentgraph.engine.execute import Run, execute
+from latentgraph.engine.execute import execute
 from latentgraph.engine.registry import Registry
+from latentgraph.engine.runs import Run
 from latentgraph.engine.session import load_text
 from latentgraph.engine.store import open_store
 from latentgraph.nodes.ports import Image
