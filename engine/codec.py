@@ -28,6 +28,10 @@ Kept = Callable[[str, Any], Any]
 """What `Keep` was given, from the key and the JSON. Raises ValueError for a key of no meaning."""
 
 
+class Gone(ValueError):
+    """A file on disk that a value stands for is not there, or not the same any more: nothing is damaged."""
+
+
 class PlainCodec:
     """Plain data, files and folders; bytes in base64, files on disk by path and digest."""
 
@@ -67,11 +71,11 @@ def to_json(value: PortType, keep: Keep) -> str:
 def from_json(kind: type[PortType], text: str | bytes, kept: Kept) -> PortType:
     """The value of type `kind` that `to_json` was given.
 
-    Raises ValueError where the text is no such value, and where a file on disk is not there or not the same any more.
+    Raises ValueError where the text is no such value, and Gone, which is one, for a file on disk that has changed.
     """
     try:
         value = _unpacked(json.loads(text, parse_constant=_no_number), kind, kept)
-    except MemoryError:
+    except (Gone, MemoryError):
         raise
     except Exception as error:  # whatever comes to the classes that are made of a damaged or hostile text
         raise ValueError(f"this is no {kind.__name__} that can be read: {error}") from error
@@ -162,11 +166,16 @@ def _packed_file(file: File, where: str, keep: Keep) -> dict[str, Any]:
 
 
 def _unpacked_file(packed: dict[str, Any], kept: Kept) -> File:
-    """Raises OSError or ValueError where a file on disk is not there, or has other content by now."""
+    """Raises Gone."""
     parts = {name: _unpacked(value, File, kept) for name, value in packed.items()}
     file = File(parts["name"], Path(parts["path"]) if "path" in parts else None, parts.get("content"))
-    if file.path is not None and file.digest != parts["digest"]:
-        raise ValueError(f"{file.path} has changed")
+    if file.path is not None:
+        try:
+            found = file.digest
+        except OSError as error:
+            raise Gone(f"{file.path} cannot be read any more: {error.strerror}") from None
+        if found != parts["digest"]:
+            raise Gone(f"{file.path} has changed")
     return file
 
 

@@ -100,6 +100,7 @@ class _Execution:
         self.records: dict[Step, Record] = {}
         self.touched: tuple[list[str], list[Ref]] = ([], [])
         self.started = 0
+        self.said: set[str] = set()
 
     def run(self, targets: list[str] | None, files: bool) -> Run:
         started: Event = {"event": "run_started", "run": self.result.id, "graph": self.checked.graph.name}
@@ -177,6 +178,9 @@ class _Execution:
         decision = decide(step, self.keys, self.store)
         if decision.key is not None:
             self.result.keys[step.address] = decision.key.digest
+        elif decision.why not in self.said:
+            self.said.add(decision.why)
+            self.emit({"event": "log", "node": step.address, "message": f"its result is not kept: {decision.why}"})
         if decision.record is not None and not self.computer.again:
             self._reuse(step, decision.record)
             return
@@ -349,7 +353,7 @@ class _Execution:
             failure = ValueError(step.reason)
             self.result.failures[step.address] = failure
             self._finish(step, "failed", error=step.reason)
-        elif step.address not in self.result.nodes and not isinstance(step, Gather):
+        elif step.address not in self.result.nodes and not (isinstance(step, Gather) and step.expanded):
             self._finish(step, "skipped", reason=step.reason)
 
     def _finish(self, step: Step, status: str, **more: Any) -> None:

@@ -122,6 +122,11 @@ class Gather(Step):
         super().__init__(address, order, node, scope, _NO_ELEMENTS)
         self.output = output
 
+    @property
+    def expanded(self) -> bool:
+        """Whether its elements are steps of their own by now, which say themselves what became of them."""
+        return self.node.name in self.scope.elements
+
 
 class Scope:
     """A graph in use: the top level, or inside a node whose type it is. `bound` has what its params are given."""

@@ -8,7 +8,6 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
 
-from . import states  # noqa: F401
 from .diffusion.samplers import PREFIX, known_sampler
 from .facts import (
     LatentFacts,

@@ -1,4 +1,7 @@
-"""What long-running nodes keep of themselves, to go on from after they were stopped."""
+"""What long-running nodes keep of themselves, to go on from after they were stopped.
+
+Imported when one runs: no graph has a param of these types.
+"""
 
 from __future__ import annotations
 

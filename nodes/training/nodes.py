@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, File, Folder, Node
 
-from .. import states  # noqa: F401
 from ..ports import Clip, Image, Model, Vae
 from .data import Dataset, Judge, Scenes
 

@@ -65,6 +65,18 @@ class Scale(Node):
         return self.number * self.by
 
 
+class Half(Node):
+    """Half of a number other than 0."""
+
+    number: float
+
+    def run(self, context: Context) -> float:
+        COMPUTED["Half"] += 1
+        if self.number == 0:
+            raise ValueError("nothing to halve")
+        return self.number / 2
+
+
 class Read(Node):
     """What a file says."""
 
