@@ -105,16 +105,17 @@ class _Checker:
 
     def finish(self, checked: CheckedGraph) -> None:
         """Say what is only known, or only of interest, where the whole graph runs by itself."""
+        if self.problems.any_errors:
+            return  # something may be absent or unused only because what uses it is wrong
         gone = self.used.absent[id(checked)]
-        if checked.outputs and len(gone) == len(self.graph.outputs):
+        if checked.outputs and len(gone) == len(checked.outputs):
             reasons = [reason for link in checked.outputs.values() if (reason := self.absent.reason(link))]
             _, link = next(iter(self.graph.outputs.values()))
             self.problems.error(
                 "absent-branch", link.place, "no output of the graph is there, all that they need is left out",
                 notes=why(checked, reasons), path="outputs",
             )  # fmt: skip
-        if not self.problems.any_errors:
-            # Otherwise something may be unused only because what uses it is wrong.
+        else:
             self._warn_of_unused(checked.outputs)
 
     # nodes

@@ -233,11 +233,17 @@ def test_elements_of_lists(checking: Checking) -> None:
     ]
 
 
-@pytest.mark.parametrize("foreach", ["{length: [9, 10, 11, 12]}", "{zip: {length: [9, 11, 12], gap: [1, 2, 3]}}"])
-def test_each_element_of_a_foreach_is_described(checking: Checking, foreach: str) -> None:
-    text = cut(f"a: {{type: Piece, inputs: {{plank: $plank}}, foreach: {foreach}}}")
-    found = [problem.message for problem in checking.check(text)[1]]
-    assert found == ["`length`: the plank has 10, 11 are wanted", "`length`: the plank has 10, 12 are wanted"]
+@pytest.mark.parametrize(
+    ("foreach", "told"),
+    [
+        ("{length: [9, 11], gap: [1, 2]}", [(9, 1), (9, 2), (11, 1), (11, 2)]),
+        ("{zip: {length: [9, 11], gap: [1, 2]}}", [(9, 1), (11, 2)]),
+    ],
+)
+def test_each_element_of_a_foreach_is_described(checking: Checking, foreach: str, told: list[tuple[int, int]]) -> None:
+    problem = checking.one(cut(f"a: {{type: Piece, inputs: {{plank: $plank}}, foreach: {foreach}}}"))
+    assert problem.message == "`length`: the plank has 10, 11 are wanted"
+    assert [(known["length"], known["gap"]) for known in KNOWN] == told
 
 
 def test_of_a_long_foreach_only_what_is_the_same_is_described(checking: Checking) -> None:
@@ -269,6 +275,19 @@ def test_facts_go_into_and_out_of_graph_files(checking: Checking) -> None:
     (note,) = found[1].notes
     assert note.place is not None
     assert (note.message, note.place.line) == ("`./halve.yaml` is used here", 7)
+
+
+def test_of_a_foreach_over_a_graph_file_nothing_is_known(checking: Checking) -> None:
+    (checking.folder / "same.yaml").write_text(
+        graph(
+            "same: {type: Piece, inputs: {plank: $params.plank}}\nplank: {type: Plank, inputs: {label: $params.label}}",
+            "rest: $same.rest\nplank: $plank",
+            "plank: {type: Wood}\nlabel: {type: str}",
+        )
+    )
+    same = "h: {type: ./same.yaml, foreach: {label: [a, b]}, inputs: {plank: $plank}}"
+    checking.good(cut(same, "j: {type: Join, inputs: {planks: $h.plank}}"))
+    assert KNOWN == [{"plank": {"length": 10}, "length": 4, "gap": None}], "but what is inside is described"
 
 
 def test_files_may_be_looked_at(checking: Checking) -> None:

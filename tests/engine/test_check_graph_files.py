@@ -430,6 +430,22 @@ def test_a_graph_that_only_another_one_can_use_may_give_anything(checking: Check
     assert problem.help == "use this file as a node type there: {type: ./FILE.yaml, inputs: {recipe: $…}}"
 
 
+def test_an_output_that_is_known_to_be_absent_is_so_outside(checking: Checking) -> None:
+    text = graph(
+        "small: {type: Paint, inputs: {text: a}}\nlarge: {type: Frame, when: $params.hires, inputs: {picture: $small}}",
+        "small: $small\nlarge: $large",
+        "hires: {type: bool, default: true}",
+    )
+    written(checking, "sized.yaml", text)
+    chosen = "x: {type: Switch, inputs: {condition: true, then: $sized.OUTPUT}}"
+    text = using(chosen, "sized: {type: ./sized.yaml, inputs: {hires: false}}")
+    checking.good(text.replace("OUTPUT", "small"))
+    checking.good(text.replace("OUTPUT", "large").replace("false", "true"))
+    problem = checking.one(text.replace("OUTPUT", "large"))
+    assert short(problem) == "graph.yaml:3:53 absent-branch: `x` takes `then`, which is not there"
+    assert problem.notes[0].message == "`sized` gives nothing"
+
+
 # recursion, and too much
 
 
