@@ -89,6 +89,11 @@ def test_a_when_can_close_a_cycle(checking: Checking) -> None:
     assert (problem.code, problem.message) == ("cycle", "these nodes wait for each other: b → c → b")
 
 
+def test_params_and_expressions_are_converted_as_the_input_wants_them(checking: Checking) -> None:
+    checked = checking.good(nodes("add: {type: Add, inputs: {a: $params.n, b: $(params.n + 1)}}"))
+    assert repr(checked.nodes["add"].inputs) == "{'a': 1.0, 'b': 2.0}"
+
+
 # timeout and retry
 
 

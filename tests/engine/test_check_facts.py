@@ -233,6 +233,13 @@ def test_elements_of_lists(checking: Checking) -> None:
     ]
 
 
+def test_a_list_of_which_an_element_is_not_known_is_not_known(checking: Checking) -> None:
+    cut_off = "a: {type: Piece, inputs: {plank: $plank, length: $n}}"
+    joined = "j: {type: Join, inputs: {planks: [$plank, $a.piece]}}"
+    checking.good(cut("n: {type: Number}", cut_off, joined, "b: {type: Piece, inputs: {plank: $j, length: 99}}"))
+    assert KNOWN[-1] == {"length": 99, "gap": None}
+
+
 @pytest.mark.parametrize(
     ("foreach", "told"),
     [
