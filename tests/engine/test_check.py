@@ -190,6 +190,11 @@ def test_a_list_of_a_switch_has_elements(checking: Checking) -> None:
     assert checked.nodes["add"].inputs == {"a": Linked("chosen", "value", (1,))}
 
 
+def test_elements_of_either_list_have_to_fit(checking: Checking) -> None:
+    problem = checking.one(nodes(switch("[1]", "[a]"), "add: {type: Add, inputs: {a: $chosen.0}}"))
+    assert problem.message == "`a` takes float, `$chosen.0` is int | str"
+
+
 def test_a_branch_may_fail_to_fit_where_the_link_goes(checking: Checking) -> None:
     """Whichever branch is taken, what it gives has to fit; so both are looked at, even where it is known which."""
     problem = checking.one(nodes(switch("1", "$painted", "true"), "add: {type: Add, inputs: {a: $chosen}}"))
