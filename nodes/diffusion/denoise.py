@@ -67,7 +67,7 @@ def sample(
     scheduler.set_timesteps(steps, device=DEVICE)
     timesteps = scheduler.timesteps[start * scheduler.order :]
     config = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
-    schedule = [type(scheduler).__name__, config, scheduler.timesteps, steps, start]
+    schedule = [type(scheduler).__name__, config, scheduler.timesteps.cpu(), steps, start]
     covered = [model, guidance, latent.samples, latent.empty, saved(generators), *schedule]
     drawn = noise(generators, latent.samples.shape[1:]).to(DEVICE)
     if latent.empty:
