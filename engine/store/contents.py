@@ -85,7 +85,11 @@ class Contents:
         raise Damaged(f"{type} {digest[:12]}")
 
     def decoded(self, digest: str, type: str) -> tuple[PortType, float] | None:
-        """What was kept; None where it is not there, or cannot be decoded here. Raises Damaged."""
+        """What was kept; None where it is not there, or cannot be decoded here.
+
+        Raises Damaged, and Gone where it was a file on disk that has moved or changed.
+        """
+        from ..codec import Gone
         from ..ports import port_types
 
         kind = port_types().get(type)
@@ -94,6 +98,8 @@ class Contents:
             return None
         try:
             return _codec(kind).decode(kind, found[0]), found[1]
+        except Gone:
+            raise
         except ValueError:
             raise Damaged(f"{type} {digest[:12]}") from None
         except (ImportError, OSError) as error:

@@ -182,13 +182,17 @@ class Disk:
             self.contents.replace_state(key, None, 0, 0)
 
     def _undamaged(self, digest: str, kind: str) -> tuple[PortType, float] | None:
+        from ..codec import Gone
+
         try:
             return self.contents.decoded(digest, kind)
         except Damaged as damaged:
             self._say(damaged)
-            if self.writable:
-                self.contents.drop(digest, kind)
-            return None
+        except Gone:
+            pass  # a model that was moved, say: whoever made this value finds it where it is now
+        if self.writable:
+            self.contents.drop(digest, kind)
+        return None
 
     def _say(self, damaged: Damaged) -> None:
         self.notice(f"the stored {damaged} is damaged, it will be made again")

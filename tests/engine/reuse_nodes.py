@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from latentgraph.engine import Context, Field, File, Node, PortType
 
@@ -85,6 +86,16 @@ class Read(Node):
     def run(self, context: Context) -> Text:
         COMPUTED["Read"] += 1
         return Text(self.file.read().decode())
+
+
+class Named(Node):
+    """A file by its path, as a model is named."""
+
+    path: str
+
+    def run(self, context: Context) -> File:
+        COMPUTED["Named"] += 1
+        return File.at(Path(self.path))
 
 
 class Greet(Node):

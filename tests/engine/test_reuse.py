@@ -377,3 +377,15 @@ def test_code_made_at_run_time_is_reused_in_this_process_only(tmp_path: Path) ->
     assert store.info().results == 0
     other = load_text(graph("a: {type: Made}", "a: $a"), "test", "t.yaml", tmp_path, Registry([made(4)])).check()
     assert execute(other, store=store).outputs == {"a": 4}
+
+
+def test_a_file_that_was_moved_is_taken_from_where_it_is_now(run: Runner, tmp_path: Path) -> None:
+    nodes = "named: {{type: Named, inputs: {{path: {}}}}}\nread: {{type: Read, inputs: {{file: $named}}}}"
+    said: list[str] = []
+    (tmp_path / "a.txt").write_text("one")
+    run(nodes.format(tmp_path / "a.txt"), "last: $named")
+    (tmp_path / "a.txt").rename(tmp_path / "b.txt")
+    run(nodes.format(tmp_path / "b.txt"), "last: $named")
+    run.store().notice = said.append
+    assert run(nodes.format(tmp_path / "b.txt")).outputs["last"].text == "one"
+    assert said == []
