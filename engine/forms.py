@@ -102,8 +102,8 @@ class Forms:
         if name in scope.bound:
             assert scope.outer is not None
             value = self.value(scope.outer, scope.bound[name])
-        if value is ABSENT and param.default is not MISSING:
-            value = self.constant(param.default)
+        if value is ABSENT and param.fallback is not MISSING:
+            value = self.constant(param.fallback)
         if type(value) in (Mark, Unknown) or value is None:
             return value
         value = coerced(value, param.annotation)

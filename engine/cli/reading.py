@@ -109,7 +109,7 @@ class _Params:
             if param is None:
                 self._unknown(key.text, "", key.place)
             else:
-                value = converted(tree, param.annotation, self.problems, f"params.{key.text}", file.parent)
+                value = converted(tree, param.taken, self.problems, f"params.{key.text}", file.parent)
                 values[key.text] = self._within_limits(param, value, "", tree.place)
         return values
 
@@ -122,7 +122,7 @@ class _Params:
                 self._unknown(name, origin)
             else:
                 try:
-                    value = admitted(plain, param.annotation, folder)
+                    value = admitted(plain, param.taken, folder)
                 except Refused as refused:
                     self._refuse(param, refused, f"{origin}`{name}`")
                     value = UNUSABLE

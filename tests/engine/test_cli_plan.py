@@ -173,3 +173,12 @@ def test_a_random_param_is_drawn_shown_and_recorded(latentgraph: Command, tmp_pa
     assert first[0]["random"]["seed"] == first[-1]["outputs"]["a"] != second[-1]["outputs"]["a"]
     line = latentgraph("run", "random.yaml").err.splitlines()[0]
     assert re.fullmatch(r"seed: \d+ \(random\)", line)
+
+
+def test_a_file_of_params_can_ask_for_a_random_one(latentgraph: Command, tmp_path: Path) -> None:
+    (tmp_path / "random.yaml").write_text(
+        graph("a: {type: Number, inputs: {value: $params.seed}}", "a: $a", "seed: {type: int, default: 1, max: 9}")
+    )
+    (tmp_path / "params.yaml").write_text("seed: random\n")
+    events = latentgraph("run", "random.yaml", "--params", "params.yaml", "--json").events
+    assert events[0]["random"]["seed"] == events[-1]["outputs"]["a"] <= 9
