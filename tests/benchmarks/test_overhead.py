@@ -11,6 +11,7 @@ import resource
 import subprocess
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -37,10 +38,10 @@ ALLOWED = {"cold in memory": 80, "cold with disk": 250, "reused in memory": 20, 
 def chain(size: int, changed: int | None = None) -> str:
     """Each node takes the one before; `changed` adds something else."""
     lines = [
-        f"  n{index}: {{type: Plus, inputs: {{a: $n{index - 1}, b: {2.0 if index == changed else 1.0}}}}}"
+        f"  n{index}: {{type: Plus, inputs: {{a: $n{index - 1}, b: {1.25 if index == changed else 1.0}}}}}"
         for index in range(1, size)
     ]
-    first = f"  n0: {{type: Number, inputs: {{value: {5.0 if changed == 0 else 1.0}}}}}"
+    first = f"  n0: {{type: Number, inputs: {{value: {1.5 if changed == 0 else 1.0}}}}}"
     return "\n".join(["latentgraph: 1", "nodes:", first, *lines, f"outputs: {{last: $n{size - 1}}}"])
 
 
@@ -141,29 +142,18 @@ def test_cost_of_a_node(shape: str, registry: Registry, tmp_path: Path) -> None:
         assert ratios[10_000] < 3 * ratios[1_000], f"{name} grows faster than the graph: {ratios}"
 
 
-PEAK = """
-import resource, sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
-from test_overhead import NODES, SHAPES, checked
-from latentgraph.engine.execute import execute
-from latentgraph.engine.registry import Registry, types_at
-from latentgraph.engine.store import Store, open_store
-graph = checked(SHAPES["chain"]({size}), Registry(types_at(NODES)))
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-execute(graph, store=open_store(None))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
-"""
-
-
-def test_peak_memory_grows_as_the_graph_does() -> None:
-    grown = {}
+def test_peak_memory_grows_as_the_graph_does(registry: Registry) -> None:
+    peaks = {}
     for size in (1_000, 10_000):
-        program = PEAK.format(tests=str(Path(__file__).parent), size=size)
-        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-        grown[size] = int(done.stdout) / size
-    print(f"\nkilobytes for each node of a chain: {grown[1_000]:.1f} of 1,000, {grown[10_000]:.1f} of 10,000")
-    assert grown[10_000] < 2 * max(grown[1_000], 2.0)
+        graph = checked(chain(size), registry)
+        tracemalloc.start()
+        try:
+            execute(graph, store=open_store(None, memory_bytes=0))
+            peaks[size] = tracemalloc.get_traced_memory()[1] / size
+        finally:
+            tracemalloc.stop()
+    print(f"\nbytes at the peak for each node of a chain: {peaks[1_000]:.0f} of 1,000, {peaks[10_000]:.0f} of 10,000")
+    assert 0 < peaks[10_000] < 1.5 * peaks[1_000]
 
 
 def test_cost_of_the_command_line(tmp_path: Path) -> None:
