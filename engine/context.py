@@ -72,11 +72,9 @@ class Context:
 
     def resume(self, prefix_keys: Iterable[object]) -> PortType | None:
         """The first state that was saved under one of the keys, so the one that got furthest comes first; or None."""
-        for prefix_key in prefix_keys if self._states is not None else ():
-            found = self._states.resume(prefix_key)  # type: ignore[union-attr]
-            if found is not None:
-                return found
-        return None
+        if self._states is None:
+            return None
+        return next((found for key in prefix_keys if (found := self._states.resume(key)) is not None), None)
 
     def scratch(self) -> Path:
         """An empty folder of this node's own, removed when the node has finished."""

@@ -5,7 +5,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
-from ..plan import Plan, plan
+from ..plan import Action, Plan, plan
 from . import DONE, WRONG
 from .arguments import Parser, add_nodes_option, add_set_option, add_store_options
 from .nodes import table
@@ -55,8 +55,8 @@ def _time(seconds: float | None) -> str:
 
 def summary(found: Plan) -> str:
     """`2 to run, 1 undecided, 5 reused, about 3.1 s`."""
-    words = {"run": "to run", "depends": "undecided", "reuse": "reused", "skip": "skipped"}
-    counts = [f"{len(found.named(action))} {word}" for action, word in words.items() if found.named(action)]  # type: ignore[arg-type]
+    words: dict[Action, str] = {"run": "to run", "depends": "undecided", "reuse": "reused", "skip": "skipped"}
+    counts = [f"{len(found.named(action))} {word}" for action, word in words.items() if found.named(action)]
     if found.seconds:
         counts.append(f"about {duration(found.seconds)}")
     return ", ".join(counts) or "nothing to run"
