@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from .check import needed_nodes
 from .checked import CheckedGraph, Linked, graph_id
 from .compute import Computer, Job, Outcome
 from .context import Cancelled
@@ -104,7 +105,7 @@ class _Execution:
 
     def run(self, targets: list[str] | None, files: bool) -> Run:
         started: Event = {"event": "run_started", "run": self.result.id, "graph": self.checked.graph.name}
-        started["nodes"] = _reachable(self.checked, targets)
+        started["nodes"] = needed_nodes(self.checked, targets)
         if self.checked.random:
             started["random"] = dict(self.checked.random)
         self.emit(started)
@@ -400,15 +401,3 @@ class _Execution:
                 self.makers[ref.digest].address in self.result.failures for ref in missing
             ):
                 return
-
-
-def _reachable(checked: CheckedGraph, targets: list[str] | None) -> list[str]:
-    """The nodes of the top level that the outputs, or the targets, may need, in an order in which they can run."""
-    needed: set[str] = set()
-    left = list(targets or ()) or [link.node for link in checked.outputs.values()]
-    while left:
-        name = left.pop()
-        if name not in needed:
-            needed.add(name)
-            left += [link.node for link in checked.nodes[name].links()]
-    return [name for name in checked.nodes if name in needed]

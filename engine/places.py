@@ -15,8 +15,3 @@ def cache_folder() -> Path:
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA", str(Path.home()))) / "latentgraph"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "latentgraph"
-
-
-def scratch_folder(node_type: str, digest: str) -> Path:
-    """The scratch space of a node: the same for equal inputs, so that long work can go on where it was stopped."""
-    return cache_folder() / "scratch" / f"{node_type}-{digest[:32]}"

@@ -20,6 +20,7 @@ from .records import Ref, refs_in
 from .rendering import renderable
 from .steps import ABSENT, FAILED, UNKNOWN, Gather, Mark, Step, Unknown
 from .store import Store
+from .switch import Switch
 
 Action = Literal["run", "reuse", "skip", "depends"]
 
@@ -169,16 +170,12 @@ class _Planning:
     def _said(self, step: Step, action: Action, why: str = "") -> Planned:
         name = step.node.type.graph.name if isinstance(step.node.type, CheckedGraph) else step.node.type.__name__
         seconds = None
-        if action in ("run", "depends") and not _is_switch(step):
+        if step.node.type is Switch:
+            seconds = 0.0
+        elif action in ("run", "depends"):
             before = self.store.lookup(self.latest.get(step.address, ""))
             seconds = before.seconds if before is not None else self.store.seconds_of(name)
-        return Planned(step.address, name, action, why, 0.0 if _is_switch(step) else seconds)
-
-
-def _is_switch(step: Step) -> bool:
-    from .switch import Switch
-
-    return step.node.type is Switch
+        return Planned(step.address, name, action, why, seconds)
 
 
 def _unknown_in(value: Any) -> Iterator[Unknown]:
