@@ -149,6 +149,11 @@ class _Checker:
         text = written.type.text
         if is_graph_file(text):
             return  # what is wrong with the file is said already
+        refused = self.used.registry.refused(text)
+        if refused is not None:
+            path = f"nodes.{written.name.text}.type"
+            self.problems.error("refused-type", written.type.place, f"`{text}` may not run here: {refused}", path=path)
+            return
         near = self.used.registry.nearest(text)
         help = f"did you mean `{near}`?" if near else "`latentgraph nodes` lists the node types"
         if text.endswith((".yaml", ".yml")):

@@ -82,6 +82,7 @@ class Computer:
     strict: bool = False
     again: bool = False
     """Nothing is taken from earlier runs, the states of stopped nodes neither."""
+    guard: Callable[[Node], None] = lambda node: None
 
     def compute(self, job: Job, report: Callable[[str, dict[str, Any]], None]) -> Outcome:
         """Raises Missing, Cancelled, Differs, and whatever the node raises."""
@@ -125,6 +126,7 @@ class Computer:
             node = job.node_type.model_validate(inputs)
         except ValidationError as invalid:  # what came over a link is out of range
             raise ValueError("; ".join(message for _, _, message in refused_inputs(invalid))) from None
+        self.guard(node)
         retry = job.step.node.retry
         for attempt in range(1, retry + 1):
             try:

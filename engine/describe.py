@@ -37,6 +37,7 @@ def node_type(node: type[Node]) -> dict[str, Any]:
         "version": node.version,
         "volatile": node.volatile,
         "resource": node.resource,
+        "effects": list(node.effects),
     }
 
 

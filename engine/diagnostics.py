@@ -202,6 +202,24 @@ wrong:
 right:
     decoded: {type: VAEDecode, inputs: {latent: $sampled}}
 """,
+    "refused-type": """\
+There is such a node type, but whoever runs this server does not let graphs of others use it: because it reads or writes
+files, or uses the network, or was excluded by name. `latentgraph serve --allow TYPE` lets them.
+
+wrong:
+    saved: {type: WriteAnywhere, inputs: {image: $decoded, path: "/srv/picture.png"}}
+right:
+    saved: {type: SaveImage, inputs: {image: $decoded}}
+""",
+    "over-limit": """\
+The graph asks for more than this server does for one job: nodes, pixels of a picture, sampling steps. `GET /v1/server`
+lists the limits, and `latentgraph serve --limit NAME=NUMBER` sets them.
+
+wrong:
+    canvas: {type: EmptyLatent, inputs: {model: $model.model, width: 100000, height: 100000}}
+right:
+    canvas: {type: EmptyLatent, inputs: {model: $model.model, width: 1024, height: 1024}}
+""",
     "unknown-input": """\
 The node type has no input of this name. `latentgraph nodes TYPE` shows its inputs. Inside `{ }` a comma ends a value:
 unquoted text with a comma becomes a shorter text and an input that nobody meant.

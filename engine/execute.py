@@ -53,6 +53,7 @@ def execute(
     files: bool = False,
     again: bool = False,
     strict: bool = False,
+    guard: Callable[[Node], None] = lambda node: None,
 ) -> Run:
     """Run a checked graph; never raises for what happens inside a node.
 
@@ -60,11 +61,12 @@ def execute(
     `targets` are names of nodes to run instead of what the outputs need. `files` asks for what outputs are written as,
     not for their values. `again` computes what could be reused, too, and fails the nodes that give something else than
     before. `strict` looks closer at what nodes must not do: change an input, draw from a global random generator.
+    `guard` is asked about each node, with all its inputs, before it runs; it raises ValueError to refuse it.
     """
     store = store or open_store(None)
     store.prefetch(graph_id(checked))
     execution = _Execution(checked, store, emit, cancelled or threading.Event(), jobs or min(4, os.cpu_count() or 1))
-    execution.computer.again, execution.computer.strict = again, strict
+    execution.computer.again, execution.computer.strict, execution.computer.guard = again, strict, guard
     with store.in_use():
         return execution.run(targets, files)
 

@@ -106,6 +106,8 @@ def read_from_files(
         if reader is None:
             linked[name] = UNUSABLE
             message = f"there is no node type `{port.reader}` that makes a {type_name(port)} from a file"
+            if refused := registry.refused(port.reader or ""):
+                message = f"`{port.reader}`, which reads a {type_name(port)} from a file, may not run here: {refused}"
             problems.error("unknown-type", param.place, message, path=f"params.{name}")
             continue
         (node_type, taking, giving), node = reader, f"params.{name}"

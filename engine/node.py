@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, ClassVar, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
@@ -30,6 +30,8 @@ from .types import bare, choices, element, is_port_type, type_name
 __all__ = ["Field", "Input", "Node", "Output", "Wrong"]
 
 REQUIRED: Any = PydanticUndefined
+
+Effect = Literal["reads files", "writes files", "uses the network"]
 
 
 class Wrong(ValueError):
@@ -77,6 +79,8 @@ class Node(BaseModel):
     Class keywords: `category` groups node types in listings, `version` changes with the meaning of the result,
     `volatile` marks results that differ from run to run, `resource` names what nodes of this type queue for
     (`"device"`), `primary` the output that a link without a name takes where there are several, `aliases` former names.
+    `effects` says what a node does besides giving values, so that a server can refuse to run it for others: it reads
+    files that are no inputs of it (and whose paths it does not ask `roots.place` for), writes files, uses the network.
 
     Raises TypeError, when the class is made, for an input that is no port type, is called like something
     that Node has itself, or has a default factory.
@@ -97,6 +101,7 @@ class Node(BaseModel):
     resource: ClassVar[str | None] = None
     primary: ClassVar[str | None] = None
     aliases: ClassVar[tuple[str, ...]] = ()
+    effects: ClassVar[tuple[Effect, ...]] = ()
 
     def __init_subclass__(
         cls,
@@ -107,11 +112,15 @@ class Node(BaseModel):
         resource: str | None = None,
         primary: str | None = None,
         aliases: tuple[str, ...] = (),
+        effects: tuple[Effect, ...] = (),
         **options: Any,
     ) -> None:
         super().__init_subclass__(**options)
         cls.category, cls.version, cls.volatile = category, version, volatile
         cls.resource, cls.primary, cls.aliases = resource, primary, aliases
+        if not set(effects) <= set(get_args(Effect)):
+            raise TypeError(f"{cls.__name__}: the effects are {', '.join(get_args(Effect))}, not {effects}")
+        cls.effects = effects
 
     @classmethod
     def __pydantic_init_subclass__(cls, **options: Any) -> None:

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from .digest import digest
 from .remembered import remembered
+from .roots import readable
 
 _registered: dict[str, type["PortType"]] = {}
 
@@ -164,7 +165,8 @@ class Folder(PortType):
         files = []
         for file in sorted(path.rglob("*")):
             inside = file.relative_to(path)
-            if file.is_file() and not any(part.startswith(".") or part in cls.marks for part in inside.parts):
+            hidden = any(part.startswith(".") or part in cls.marks for part in inside.parts)
+            if file.is_file() and not hidden and readable(file, path):
                 files.append(File(inside.as_posix(), path=file))
         return cls(tuple(files), path)
 

@@ -28,6 +28,7 @@ class Registry:
     def __init__(self, types: Iterable[type[Node]] = ()) -> None:
         self._types: dict[str, type[Node]] = {}
         self._aliases: dict[str, type[Node]] = {}
+        self._refused: dict[str, str] = {}
         self.add(Switch)
         for node_type in types:
             self.add(node_type)
@@ -45,6 +46,16 @@ class Registry:
         """The node type with a name. Raises PluginError where its outputs are not declared as they have to be."""
         found = self._types.get(name) or self._aliases.get(name)
         return found and _sound(found)
+
+    def refuse(self, name: str, reason: str) -> None:
+        """Take a node type out: graphs that use it are told why."""
+        refused = self._types.pop(name)
+        self._aliases = {alias: node_type for alias, node_type in self._aliases.items() if node_type is not refused}
+        self._refused |= dict.fromkeys((name, *refused.aliases), reason)
+
+    def refused(self, name: str) -> str | None:
+        """Why a node type may not be used here, if it was taken out."""
+        return self._refused.get(name)
 
     def nearest(self, name: str) -> str | None:
         return nearest(name, list(self._types))

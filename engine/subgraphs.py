@@ -100,23 +100,23 @@ class _Files:
                 if nodes > MOST_NODES:
                     self._error(file, "too-large", written.type.place, _TOO_MANY)
                     return False
-                key = self._found(file, written.type)
+                path = self._found(file, written.type)
+                key = os.path.realpath(path) if path is not None else None
                 file.uses[text] = (written.type, key)
-                if key is not None and key not in self.files:
-                    self.files[key] = found = self._read(file, written, key)
+                if path is not None and key is not None and key not in self.files:
+                    self.files[key] = found = self._read(file, written, key, path)
                     left += [found] if found is not None else []
         return True
 
-    def _found(self, file: GraphFile, written: Scalar) -> str | None:
+    def _found(self, file: GraphFile, written: Scalar) -> Path | None:
         try:
-            admitted(written.text, File, file.graph.folder)
+            found = admitted(written.text, File, file.graph.folder)
         except Refused as refused:
             self._error(file, refused.code, written.place, refused.message, refused.help)
             return None
-        return os.path.realpath(file.graph.folder / written.text)
+        return Path(os.path.normpath(found.path))
 
-    def _read(self, file: GraphFile, written: WrittenNode, key: str) -> GraphFile | None:
-        path = Path(os.path.normpath(file.graph.folder / written.type.text))
+    def _read(self, file: GraphFile, written: WrittenNode, key: str, path: Path) -> GraphFile | None:
         used = (written.use(), *file.used)
         problems = Problems()
         graph = None

@@ -13,6 +13,7 @@ from .checked import LATER, Computed, Given, Linked
 from .diagnostics import GraphWrong, nearest
 from .ports import File, Folder, PortType
 from .problems import Problems
+from .roots import NotAllowed, place
 from .source import Mapping, Scalar, Sequence, Tree, read
 from .types import PLAIN, RANDOM, Random, choices, element, part, taken, type_name
 
@@ -108,7 +109,9 @@ def _admitted_as(value: Any, annotation: Any, folder: Path) -> Any:
         return number
     if annotation in (File, Folder) and isinstance(value, (str, Path)):
         try:
-            return _on_disk(folder / Path(value).expanduser(), str(value), annotation)
+            return _on_disk(place(str(value), folder), str(value), annotation)
+        except NotAllowed as refused:
+            raise Refused("missing-file", str(refused)) from None
         except (OSError, RuntimeError) as error:  # the latter where `~name` names nobody
             reason = (getattr(error, "strerror", None) or str(error)).lower().rstrip(".")
             raise Refused("missing-file", f"`{value}` cannot be read: {reason}") from None

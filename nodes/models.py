@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
 from latentgraph.engine.node import Field, Node, Wrong
+from latentgraph.engine.roots import place
 
 from .ports import Clip, Model, Vae
 
@@ -50,4 +51,4 @@ class LoadModel(Node, category="models"):
 def _loaded(name: str) -> Loaded:
     from .diffusion.layout import components
 
-    return Loaded(*components(BUILTIN if name == "builtin" else Path(name).expanduser()))
+    return Loaded(*components(BUILTIN if name == "builtin" else place(name)))

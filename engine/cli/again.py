@@ -8,9 +8,9 @@ from typing import TextIO
 from ..check import CheckedGraph
 from ..outputs import plainly
 from ..picture import Making, read_making
+from ..reading import Written
 from . import printable_lines
 from .arguments import CommandWrong
-from .reading import Written
 
 
 def recorded(picture: Path) -> tuple[Making, Written]:

@@ -28,9 +28,9 @@ def run(args: Namespace) -> int:
     if not args.graphs:
         raise CommandWrong("no graph to check is given", "write latentgraph check GRAPH…")
     from ..library import NoSuchGraph, find_graph
+    from ..reading import Checked, Given, Written, checked
     from ..registry import load_registry
     from ..render import summary
-    from .reading import Checked, Given, Written, checked
     from .show import show
 
     registry = load_registry(args.nodes)

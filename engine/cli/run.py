@@ -21,6 +21,7 @@ from ..failures import brief_input, explained, own_traceback
 from ..library import find_graph
 from ..outputs import about, write_output
 from ..picture import Making, is_picture
+from ..reading import Checked, Given, Written, checked
 from ..registry import load_registry
 from ..render import summary, to_json
 from ..rendering import Rendered
@@ -30,7 +31,7 @@ from .arguments import CommandWrong, Parser, add_nodes_option, add_set_option, a
 from .places import place_of
 from .profile import Profile
 from .progress import Lines, Live, Progress, Silent, duration
-from .reading import Checked, Given, Written, checked, known_targets
+from .reading import known_targets
 from .show import json_line, show
 from .stores import opened
 

@@ -16,11 +16,11 @@ from unittest.mock import patch
 
 from hostile import FILES
 
-from latentgraph.engine.cli.reading import Given, Written, checked
 from latentgraph.engine.cli.show import json_line
 from latentgraph.engine.diagnostics import CODES, Diagnostic, Place
 from latentgraph.engine.library import shipped_graphs
 from latentgraph.engine.plan import plan
+from latentgraph.engine.reading import Given, Written, checked
 from latentgraph.engine.registry import Registry, load_registry
 from latentgraph.engine.render import SourceLine, lines_of, to_github, to_json, to_terminal
 from latentgraph.engine.store import open_store

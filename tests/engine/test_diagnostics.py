@@ -251,7 +251,8 @@ ALL_CODES = [
     "syntax", "too-deep", "too-large", "duplicate-key", "unknown-key", "missing-key", "bad-name", "newer-format",
     "bad-expression", "unknown-type", "unknown-input", "missing-input", "unknown-node", "unknown-output",
     "which-output", "unknown-param", "wrong-type", "wrong-port", "text-as-value", "out-of-range", "not-a-choice",
-    "cycle", "recursion", "absent-branch", "cannot-work", "faulty-type", "missing-file", "unused-node", "unused-param",
+    "cycle", "recursion", "absent-branch", "cannot-work", "faulty-type", "missing-file", "refused-type",
+    "over-limit", "unused-node", "unused-param",
 ]  # fmt: skip
 
 

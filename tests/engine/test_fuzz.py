@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from latentgraph.engine.cli.again import confirm
-from latentgraph.engine.cli.reading import Given
 from latentgraph.engine.library import shipped_graphs
 from latentgraph.engine.picture import SIGNATURE, NoMaking, read_making
+from latentgraph.engine.reading import Given
 from latentgraph.engine.registry import Registry
 
 SECONDS = float(os.environ.get("LATENTGRAPH_FUZZ", "0"))
