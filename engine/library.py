@@ -15,14 +15,19 @@ class NoSuchGraph(UserError):
     """No file and no graph that ships has this name."""
 
 
+def shipped_folders() -> Iterator[Path]:
+    """The folders in which installed packages ship graphs, and what these graphs read."""
+    for entry in entries(GROUP):
+        spec = find_spec(entry.value)
+        yield from map(Path, (spec.submodule_search_locations or ()) if spec else ())
+
+
 def shipped_graphs() -> Iterator[tuple[str, Path]]:
     """Names and files of the graphs that ship, in order; a graph in a folder is called `folder/name`."""
     found: dict[str, Path] = {}
-    for entry in entries(GROUP):
-        spec = find_spec(entry.value)
-        for folder in (spec.submodule_search_locations or ()) if spec else ():
-            for file in Path(folder).rglob("*.yaml"):
-                found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
+    for folder in shipped_folders():
+        for file in folder.rglob("*.yaml"):
+            found.setdefault(file.relative_to(folder).with_suffix("").as_posix(), file)
     yield from sorted(found.items(), key=lambda item: ("/" in item[0], item[0]))
 
 

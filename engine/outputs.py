@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,19 @@ def write_output(name: str, value: Any, folder: Path, graph: str, made: Mapping[
         return [write_output(f"{name}-{index}", item, folder, graph, made) for index, item in enumerate(value)]
     if not isinstance(value, Rendered):
         return value
-    stem = f"{graph}-{name}-{value.ref.digest[:8]}"
     paths = []
-    for file in value.files:
-        written = value.kind.described(file, made) if made else file
-        path = folder / f"{stem}{written.suffix}"
-        write_whole(path, written.content)
-        paths.append(str(folder / stem) if written.suffix.startswith("/") else str(path))
+    for path, content in files_of(name, value, graph, made):
+        write_whole(folder / path, content)
+        paths.append(str(folder / path.partition("/")[0]))
     paths = list(dict.fromkeys(paths))
     return paths[0] if len(paths) == 1 else paths
+
+
+def files_of(name: str, value: Rendered, graph: str, made: Mapping[str, Any]) -> Iterator[tuple[str, bytes]]:
+    """The files of an output, by their relative paths; `made` is what `about` says, or nothing."""
+    for file in value.files:
+        written = value.kind.described(file, made) if made else file
+        yield f"{graph}-{name}-{value.ref.digest[:8]}{written.suffix}", written.content
 
 
 def write_whole(path: Path, content: bytes) -> None:

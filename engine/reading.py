@@ -13,7 +13,7 @@ from .graph import Graph, Param, outside_limits
 from .problems import Problems
 from .registry import Registry
 from .session import load_text
-from .source import read
+from .source import read as read_tree
 from .values import UNUSABLE, Refused, admitted, converted, typed
 
 
@@ -49,6 +49,8 @@ class Checked:
     problems: tuple[Diagnostic, ...]
     texts: Mapping[str, str]
     """The texts of the files that the problems are about, by the files' names."""
+    read: Graph | None = None
+    """The graph as it was written, where that much could be read."""
 
 
 def checked(written: Written, registry: Registry, given: Given | None) -> Checked:
@@ -58,19 +60,21 @@ def checked(written: Written, registry: Registry, given: Given | None) -> Checke
     """
     texts = {written.file: written.text.decode("utf-8-sig", "replace")}
     problems = Problems()
+    read = None
     try:
         loaded = load_text(written.text, written.name, written.file, written.folder, registry)
+        read = loaded.graph
         problems.found += loaded.problems
-        values = None if given is None else _Params(loaded.graph, problems, texts).values(given)
+        values = None if given is None else GivenParams(loaded.graph, problems, texts).values(given)
         problems.drop_missing_defaults(values or {})
         graph = check(loaded.graph, registry, problems, values)
     except GraphWrong as wrong:
         problems.found += wrong.diagnostics
-        return Checked(None, problems.in_order(), texts | problems.texts)
-    return Checked(None if problems.any_errors else graph, problems.in_order(), texts | problems.texts)
+        return Checked(None, problems.in_order(), texts | problems.texts, read)
+    return Checked(None if problems.any_errors else graph, problems.in_order(), texts | problems.texts, read)
 
 
-class _Params:
+class GivenParams:
     """Gives the values of params. Those that were refused are UNUSABLE, their problems are said already."""
 
     def __init__(self, graph: Graph, problems: Problems, texts: dict[str, str]) -> None:
@@ -103,7 +107,7 @@ class _Params:
         if file.suffix == ".json":
             return self._plain(_json(content, file), file.parent, f"{file}: ")
         values = {}
-        for key, tree in read(content, str(file)).entries:
+        for key, tree in read_tree(content, str(file)).entries:
             param = self.graph.params.get(key.text)
             if param is None:
                 self._unknown(key.text, "", key.place)

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..checked import CheckedGraph
 from ..diagnostics import printable
+from ..entries import entries
 from ..events import Event
 from ..execute import execute
 from ..failures import brief_input, explained, own_traceback
@@ -39,7 +40,11 @@ EPILOG = """\
 examples:
   latentgraph run txt2img --set prompt="a red apple on a blue background"
   latentgraph run my-graph.yaml --params params.yaml --output pictures
-  latentgraph run output/txt2img-image-1a2b3c4d.png     make a picture again"""
+  latentgraph run output/txt2img-image-1a2b3c4d.png     make a picture again
+  latentgraph run txt2img --server http://127.0.0.1:8765"""
+
+REMOTE = "latentgraph.remote"
+"""The entry point group of what runs graphs at a server; `server` takes the arguments and gives the exit code."""
 
 _CODES = {"done": DONE, "failed": FAILED, "cancelled": INTERRUPTED}
 
@@ -73,6 +78,15 @@ def add_arguments(parser: Parser) -> None:
     )
     parser.add_argument("--trust", action="store_true", help="run the graph of a picture without asking")
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of a node that failed")
+    parser.add_argument(
+        "--server",
+        default=os.environ.get("LATENTGRAPH_SERVER"),
+        metavar="URL",
+        help="run it at this latentgraph server instead of here (LATENTGRAPH_SERVER)",
+    )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="holds the token for the server (else LATENTGRAPH_TOKEN has it)"
+    )
     add_store_options(parser)
     add_nodes_option(parser)
 
@@ -84,6 +98,9 @@ def _positive(text: str) -> int:
 
 
 def run(args: Namespace) -> int:
+    if args.server:
+        _writable(args.output)
+        return _at_server(args)
     making: Making | None = None
     registry = load_registry(args.nodes)
     path = Path(args.graph)
@@ -103,6 +120,13 @@ def run(args: Namespace) -> int:
     known_targets(args.target, result.graph)
     _writable(args.output)
     return _Session(args, result.graph, making).run()
+
+
+def _at_server(args: Namespace) -> int:
+    entry = next((entry for entry in entries(REMOTE) if entry.name == "server"), None)
+    if entry is None:
+        raise CommandWrong("`--server` needs the package latentgraph.server, which is not installed")
+    return int(entry.load()(args))
 
 
 def _refused(result: Checked, json: bool) -> int:

@@ -1,0 +1,168 @@
+"""The operations over HTTP that concern jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from typing import Annotated, Any
+from urllib.parse import quote
+
+from aiohttp import web
+from pydantic import Field
+
+from . import messages
+from .errors import NotFound
+from .log import PAGE, is_final
+from .routes import Call, Parameter, answer, route
+from .streams import SSE, stream
+
+Wait = Annotated[float, Field(ge=0, le=300)]
+LIMIT = Parameter(Annotated[int, Field(ge=1, le=500)], 50, "at most so many")
+AFTER = Parameter(messages.Seq, 0, "only what comes after this")
+INLINE = re.compile(r"image/(png|jpeg|webp|gif)|text/plain|application/json")
+"""What a browser may show by itself: nothing that could run a script in the server's name."""
+
+
+@route(
+    "POST",
+    "/v1/jobs",
+    {202: messages.Submitted, 200: messages.Job},
+    scope="submit",
+    body=messages.Submission,
+    query={"wait": Parameter(Wait, 0.0, "seconds to wait for the job's end; its document is the answer then")},
+    refusals=(403, 409, 413, 415, 422, 429, 503),
+)
+async def submit(call: Call) -> web.StreamResponse:
+    """Submit a graph to be run."""
+    found = await call.server.submit(call.caller, await call.body(messages.Submission))
+    if not call.query["wait"]:
+        return answer(found, 200 if found["existing"] else 202)
+    job = await _over(call, found["job"])
+    return answer(job, 200 if is_final(job["state"]) else 202)
+
+
+async def _over(call: Call, job: str) -> dict[str, Any]:
+    """The job's document when it is over, or when nobody wants to wait any longer."""
+    deadline = time.monotonic() + call.query["wait"]
+    with call.server.heads.waiting(job) as more:
+        while True:
+            more.clear()
+            found = call.server.document(call.caller, job)
+            left = deadline - time.monotonic()
+            if is_final(found["state"]) or left <= 0 or call.server.stopping.is_set():
+                return found
+            try:
+                await asyncio.wait_for(more.wait(), left)
+            except TimeoutError:
+                continue
+
+
+@route(
+    "GET",
+    "/v1/jobs",
+    {200: messages.JobList},
+    query={
+        "state": Parameter(list[messages.State], [], "only jobs in these states; may be repeated"),
+        "limit": LIMIT,
+        "before": Parameter(messages.JobId, None, "only jobs older than this one"),
+    },
+)
+async def jobs(call: Call) -> web.StreamResponse:
+    """The jobs of the token, newest first."""
+    return answer(call.server.listed(call.caller, call.query["state"], call.query["limit"], call.query["before"]))
+
+
+@route("GET", "/v1/jobs/{job}", {200: messages.Job}, refusals=(404,))
+async def job(call: Call) -> web.StreamResponse:
+    """One job."""
+    return answer(call.server.document(call.caller, call.part("job")))
+
+
+@route("DELETE", "/v1/jobs/{job}", {204: None}, scope="submit", refusals=(404, 409))
+async def delete_job(call: Call) -> web.StreamResponse:
+    """Forget a job that is over, its events and its outputs."""
+    await call.server.delete(call.caller, call.part("job"))
+    return web.Response(status=204)
+
+
+@route("POST", "/v1/jobs/{job}/cancel", {200: messages.Cancelled}, scope="submit", refusals=(404,))
+async def cancel(call: Call) -> web.StreamResponse:
+    """Cancel a job: a queued one at once, a running one within a step. Its outcome is its last event."""
+    return answer(await call.server.cancel(call.caller, call.part("job")))
+
+
+@route("POST", "/v1/jobs/{job}/retry", {202: messages.Submitted}, scope="submit", refusals=(404, 422, 429, 503))
+async def retry(call: Call) -> web.StreamResponse:
+    """Submit the same graph and params once more; what was computed is reused."""
+    return answer(await call.server.retry(call.caller, call.part("job")), 202)
+
+
+@route("GET", "/v1/jobs/{job}/graph", {200: messages.JobGraph}, refusals=(404,))
+async def job_graph(call: Call) -> web.StreamResponse:
+    """The graph of a job, its params, and the graph as boxes and links."""
+    server, row = call.server, call.server.job(call.caller, call.part("job"))
+    asked = server.checker.asked_again(row, server.log.text(row))
+    loop = asyncio.get_running_loop()
+    described = await loop.run_in_executor(server.checks, server.checker.described, asked)
+    return answer(
+        {
+            "graph": asked.text,
+            "name": asked.name,
+            "params": asked.params,
+            "boxes": described["boxes"],
+            "links": described["links"],
+        }
+    )
+
+
+@route(
+    "GET",
+    "/v1/jobs/{job}/events",
+    {200: messages.Events},
+    query={"after": AFTER},
+    refusals=(404,),
+    streams=SSE,
+)
+async def events(call: Call) -> web.StreamResponse:
+    """The events of a job after `after`; as server-sent events until its end, where `Accept` asks for that."""
+    server, row = call.server, call.server.job(call.caller, call.part("job"))
+    if SSE in call.request.headers.get("Accept", ""):
+        return await stream(call, row["id"], None)
+    found = server.log.events(row["id"], call.query["after"], PAGE)
+    listed = [json.loads("{" + event.text) for event in found]
+    last = found[-1].seq if found else call.query["after"]
+    return answer({"events": listed, "last": last, "end": any(event.last for event in found), "epoch": server.epoch})
+
+
+@route("GET", "/v1/events", {200: SSE}, query={"after": AFTER}, refusals=(410,))
+async def feed(call: Call) -> web.StreamResponse:
+    """The events of all jobs of the token, as server-sent events; `id` is the cursor."""
+    return await stream(call, None, call.caller.name)
+
+
+@route("GET", "/v1/jobs/{job}/outputs/{file:.+}", {200: "application/octet-stream"}, refusals=(404, 416))
+async def output(call: Call) -> web.StreamResponse:
+    """A file of an output. Ranges and ETags are understood."""
+    row = call.server.job(call.caller, call.part("job"))
+    found = call.server.log.output(row["id"], call.part("file"))
+    path = call.server.blobs.path(found["digest"]) if found is not None else None
+    if found is None or path is None or not path.is_file():
+        raise NotFound("the job has no such output")
+    return sent(call.request, path, found["media"], call.part("file").rpartition("/")[2], found["digest"])
+
+
+def sent(request: web.Request, path: Any, media: str, name: str, digest: str) -> web.StreamResponse:
+    """A file as it is sent to browsers: never as something that could run a script."""
+    etag = f'"{digest}"'
+    if etag in re.findall(r'"[^"]*"', request.headers.get("If-None-Match", "")):
+        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
+    inline = INLINE.fullmatch(media) is not None
+    headers = {
+        "Content-Type": media if inline else "application/octet-stream",
+        "Content-Disposition": f"{'inline' if inline else 'attachment'}; filename*=UTF-8''{quote(name)}",
+        "Cache-Control": "private, no-cache",
+        "ETag": etag,
+    }
+    return web.FileResponse(path, headers=headers)

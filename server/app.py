@@ -1,0 +1,149 @@
+"""The application: routes, and what is true of every request."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import sys
+import traceback
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from aiohttp import web
+
+from . import api, resources  # noqa: F401 - they declare the routes
+from .access import Caller
+from .documents import asyncapi, openapi
+from .errors import NotFound, Refusal, TooLarge, Unauthorized, Unavailable
+from .routes import ROUTES, SERVER, Call, Route, answer
+from .state import Server
+from .websocket import websocket
+
+PAGE = Path(__file__).parent / "page" / "built"
+
+HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline';"
+        " object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
+    ),
+}
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def application(server: Server) -> web.Application:
+    """What answers requests for a server."""
+    app = web.Application(middlewares=[_guard], client_max_size=server.limits.body)
+    app[SERVER] = server
+    for route in ROUTES:
+        app.router.add_route(route.method, route.path, _handler(route))
+    app.router.add_get("/v1/ws", websocket)
+    app.router.add_get("/v1/openapi.json", _openapi)
+    app.router.add_get("/v1/asyncapi.json", _asyncapi)
+    app.router.add_get("/", _page)
+    app.router.add_get("/docs", _docs)
+    app.router.add_static("/page", PAGE)
+    app.on_response_prepare.append(_headers)
+    return app
+
+
+def _handler(route: Route) -> Next:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        caller = Caller("", frozenset())
+        if route.scope is not None:
+            caller = request.app[SERVER].tokens.of(request)
+            caller.needs(route.scope)
+        return await route.handler(Call(route, request, caller))
+
+    return handle
+
+
+@web.middleware
+async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
+    """Nothing is done for other sites' pages, and whatever goes wrong is answered in the same form."""
+    server = request.app[SERVER]
+    try:
+        server.sites.check(request)
+        if request.method == "OPTIONS":
+            return _preflight(request)
+        return await handler(request)
+    except Refusal as refusal:
+        return _refused(refusal)
+    except web.HTTPRequestEntityTooLarge:
+        return _refused(TooLarge(f"the body is larger than {server.limits.body:,} bytes"))
+    except web.HTTPMethodNotAllowed as error:
+        allowed = ", ".join(sorted(error.allowed_methods))
+        return _failed(405, "method-not-allowed", f"only {allowed} here", {"Allow": allowed})
+    except web.HTTPNotFound:
+        return _refused(NotFound("there is nothing here; GET /v1/openapi.json lists what there is"))
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        return _failed(error.status, "bad-request", error.reason.lower())
+    except (asyncio.CancelledError, ConnectionError):
+        raise
+    except (sqlite3.OperationalError, OSError) as error:
+        print(f"{request.method} {request.path}: {error}", file=sys.stderr)
+        return _refused(Unavailable("the server cannot do this now, its disk may be full"))
+    except Exception:
+        traceback.print_exc()
+        return _failed(500, "internal", "the server has made a mistake; its log says which")
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    headers = {"Retry-After": "1"} if refusal.temporary else {}
+    if isinstance(refusal, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.json_response({"error": refusal.as_json()}, status=refusal.status, headers=headers)
+
+
+def _failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    found = {"code": code, "message": message, "temporary": False}
+    return web.json_response({"error": found}, status=status, headers=headers)
+
+
+def _preflight(request: web.Request) -> web.Response:
+    """Browsers ask before they let pages of another site send JSON; only those that were allowed get an answer."""
+    if request.app[SERVER].sites.allowed_origin(request) is None:
+        raise NotFound("there is nothing here for OPTIONS")
+    return web.Response(
+        status=204,
+        headers={
+            "Access-Control-Allow-Methods": "GET, POST, PUT, DELETE",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+            "Access-Control-Max-Age": "600",
+        },
+    )
+
+
+async def _headers(request: web.Request, response: web.StreamResponse) -> None:
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    response.headers["Server"] = "latentgraph"
+    origin = request.app[SERVER].sites.allowed_origin(request)
+    if origin is not None:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
+        response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+        response.headers["Vary"] = "Origin"
+
+
+async def _openapi(request: web.Request) -> web.StreamResponse:
+    return answer(openapi(request.app[SERVER]))
+
+
+async def _asyncapi(request: web.Request) -> web.StreamResponse:
+    return answer(asyncapi(request.app[SERVER]))
+
+
+async def _page(request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(PAGE / "index.html", headers={"Cache-Control": "no-cache"})
+
+
+async def _docs(request: web.Request) -> web.StreamResponse:
+    return web.FileResponse(PAGE / "docs.html", headers={"Cache-Control": "no-cache"})

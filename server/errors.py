@@ -1,0 +1,88 @@
+"""What the server answers where it does not do what was asked: the same over HTTP and over the websocket."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Refusal(Exception):
+    """An answer that is no success: a stable code, a message for people, and whether to try again makes sense."""
+
+    code, status, temporary = "bad-request", 400, False
+
+    def __init__(self, message: str, *, code: str | None = None, **more: Any) -> None:
+        super().__init__(message)
+        self.message, self.more = message, more
+        self.code = code or self.code
+
+    def as_json(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "temporary": self.temporary, **self.more}
+
+
+class BadRequest(Refusal):
+    """What was sent is not what this request takes."""
+
+
+class Unauthorized(Refusal):
+    """No token, or none that is known."""
+
+    code, status = "unauthorized", 401
+
+
+class Forbidden(Refusal):
+    """The token lacks a scope, or the request comes from another site."""
+
+    code, status = "forbidden", 403
+
+
+class NotFound(Refusal):
+    """There is no such thing, or it belongs to somebody else."""
+
+    code, status = "not-found", 404
+
+
+class Conflict(Refusal):
+    """It cannot be done in the state in which things are."""
+
+    code, status = "conflict", 409
+
+
+class Gone(Refusal):
+    """Events before the ones that are kept were asked for, or those of another log."""
+
+    code, status = "gone", 410
+
+
+class TooLarge(Refusal):
+    """More bytes than this server takes."""
+
+    code, status = "too-large", 413
+
+
+class UnsupportedType(Refusal):
+    """The body is in a format that this request does not take."""
+
+    code, status = "unsupported-type", 415
+
+
+class GraphRefused(Refusal):
+    """The graph or its params are wrong; `diagnostics` says all that is."""
+
+    code, status = "graph-wrong", 422
+
+    def __init__(self, diagnostics: list[dict[str, Any]]) -> None:
+        errors = [found for found in diagnostics if found["severity"] == "error"]
+        count = f"{len(errors)} errors, the first: " if len(errors) > 1 else ""
+        super().__init__(f"the graph is wrong: {count}{errors[0]['message']}", diagnostics=diagnostics)
+
+
+class TooMany(Refusal):
+    """More at once than this client may have."""
+
+    code, status, temporary = "too-many", 429, True
+
+
+class Unavailable(Refusal):
+    """The server cannot do it now: it stops, or its disk is full."""
+
+    code, status, temporary = "unavailable", 503, True

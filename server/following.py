@@ -1,0 +1,104 @@
+"""What a subscription sends: the log from a position on, and the newest progress and previews in between."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import struct
+from typing import TYPE_CHECKING, Any, Protocol
+
+from .log import PAGE, Logged
+from .messages import Subscribe
+
+if TYPE_CHECKING:
+    from .websocket import Connection
+
+BOOKMARK = 20.0
+"""Seconds after which a feed without events says where it is."""
+
+
+class Follower(Protocol):
+    async def follow(self) -> None: ...
+
+
+class JobFollower:
+    """Follows one job to its end."""
+
+    def __init__(self, connection: Connection, number: int, job: str, request: Subscribe) -> None:
+        self.connection, self.number, self.job, self.previews = connection, number, job, request.previews
+        self.after = request.after
+        self._seen: dict[str, tuple[int, int]] = {}
+        """By node, the numbers of the progress and of the preview that were sent."""
+
+    async def follow(self) -> None:
+        server, caught_up = self.connection.server, False
+        with server.heads.waiting(self.job) as more:
+            while not server.stopping.is_set():
+                more.clear()
+                page = server.log.events(self.job, self.after)
+                await self._send(page)
+                if any(event.last for event in page):
+                    await self._tell(f'"caught_up":{self.after}', caught_up)
+                    await self._tell('"end":true', False)
+                    return
+                if len(page) == PAGE:
+                    continue
+                if not caught_up:
+                    await self._tell(f'"caught_up":{self.after}', False)
+                    caught_up = True
+                    if server.log.job(self.job) is None:
+                        return  # it was deleted
+                await self._send_slots()
+                await more.wait()
+                if server.log.job(self.job) is None:
+                    return
+
+    async def _send(self, page: list[Logged]) -> None:
+        for event in page:
+            await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
+            self.after = event.seq
+
+    async def _tell(self, what: str, said: bool) -> None:
+        if not said:
+            await self.connection.send_text(f'{{"sub":{self.number},{what}}}')
+
+    async def _send_slots(self) -> None:
+        """What is new of the nodes' progress and previews; what came in between was overtaken."""
+        for node, slot in list(self.connection.server.slots.of(self.job).items()):
+            progress, preview = self._seen.get(node, (0, 0))
+            self._seen[node] = (slot.progress_number, slot.preview_number)
+            if slot.progress is not None and slot.progress_number > progress:
+                found: dict[str, Any] = {"sub": self.number, "progress": slot.progress, "after": self.after}
+                await self.connection.send_text(json.dumps(found, ensure_ascii=False))
+            if self.previews and slot.preview is not None and slot.preview_number > preview:
+                about, image = slot.preview
+                head = json.dumps({"type": "preview", "sub": self.number, **about}).encode()
+                await self.connection.send_bytes(struct.pack(">I", len(head)) + head + image)
+
+
+class FeedFollower:
+    """Follows all jobs of an owner for as long as the client wants."""
+
+    def __init__(self, connection: Connection, number: int, owner: str, request: Subscribe) -> None:
+        self.connection, self.number, self.owner = connection, number, owner
+        self.after = request.after
+
+    async def follow(self) -> None:
+        server, caught_up = self.connection.server, False
+        with server.heads.waiting(f"@{self.owner}") as more:
+            while not server.stopping.is_set():
+                more.clear()
+                page = server.log.feed(self.owner, self.after)
+                for event in page:
+                    await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
+                    self.after = event.cursor
+                if len(page) == PAGE:
+                    continue
+                if not caught_up:
+                    await self.connection.send_text(f'{{"sub":{self.number},"caught_up":{self.after}}}')
+                    caught_up = True
+                try:
+                    await asyncio.wait_for(more.wait(), BOOKMARK)
+                except TimeoutError:
+                    self.after = max(self.after, server.log.head(None))
+                    await self.connection.send_text(f'{{"sub":{self.number},"bookmark":{self.after}}}')

@@ -1,0 +1,56 @@
+"""Which node types graphs may use, and which folders they may read: the same in the server and its workers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from latentgraph.engine.library import shipped_folders
+from latentgraph.engine.registry import Registry, load_registry
+from latentgraph.engine.roots import confine
+
+from .limits import Limits
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A node type may run where `allow` names it, or where it has no effects and `deny` does not name it."""
+
+    nodes: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+    """Folders that graphs may read."""
+    graphs: str = ""
+    """The folder of the user's own graphs."""
+    uploads: str = ""
+    limits: Limits = field(default_factory=Limits)
+
+    def enforce(self) -> Registry:
+        """Confine this process, and give the node types that may run in it. Raises PluginError."""
+        registry = load_registry(map(Path, self.nodes))
+        for node_type in list(registry):
+            name = node_type.__name__
+            if any(fnmatchcase(name, pattern) for pattern in self.allow):
+                continue
+            if any(fnmatchcase(name, pattern) for pattern in self.deny):
+                registry.refuse(name, "this server excludes it")
+            elif node_type.effects:
+                registry.refuse(name, f"it {' and '.join(node_type.effects)}, and this server does not allow it")
+        folders = [*map(Path, self.files), Path(self.graphs), *shipped_folders()]
+        confine(tuple(folders), Path(self.uploads))
+        return registry
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, found: Mapping[str, Any]) -> Policy:
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+            for name, value in found.items()
+        }
+        return cls(**{**values, "limits": Limits(**values["limits"])})

@@ -1,0 +1,250 @@
+"""The operations over HTTP that concern everything but jobs: graphs, node types, uploads, the server itself."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import mimetypes
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+
+from latentgraph.engine import describe
+from latentgraph.engine.graph import read_graph
+from latentgraph.engine.problems import Problems
+from latentgraph.engine.schema import graph_schema
+from latentgraph.engine.store import default_folder, open_store
+
+from . import messages
+from .api import sent
+from .errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedType
+from .known import Known
+from .metrics import metrics_text
+from .pictures import oversized
+from .routes import Call, Parameter, answer, route
+
+YAML = "application/yaml"
+
+
+@route("GET", "/v1/health", {200: messages.Health}, scope=None)
+async def health(call: Call) -> web.StreamResponse:
+    """Whether the server answers."""
+    return answer({"status": "ok"})
+
+
+@route("GET", "/v1/ready", {200: messages.Ready, 503: messages.Ready}, scope=None)
+async def ready(call: Call) -> web.StreamResponse:
+    """Whether graphs can be run: 503 as long as no worker is there."""
+    supervisor = call.server.supervisor
+    found = {"ready": supervisor.ready, "workers": [{**w.as_json(), "job": None} for w in supervisor.workers]}
+    return answer(found, 200 if supervisor.ready else 503)
+
+
+@route("GET", "/v1/server", {200: messages.ServerAbout})
+async def about(call: Call) -> web.StreamResponse:
+    """The server's version, its limits, and what the token may do."""
+    return answer(call.server.about(call.caller))
+
+
+@route("GET", "/v1/queue", {200: messages.Queue})
+async def queue(call: Call) -> web.StreamResponse:
+    """How many jobs wait and run, and what the workers do."""
+    return answer(call.server.queue())
+
+
+@route("POST", "/v1/queue", {200: messages.Queue}, scope="admin", body=messages.Pause, refusals=(413, 415))
+async def pause(call: Call) -> web.StreamResponse:
+    """Let the queue stand still, or go on. What runs is not touched."""
+    await call.server.pause(call.caller, (await call.body(messages.Pause)).paused)
+    return answer(call.server.queue())
+
+
+@route("GET", "/v1/store", {200: dict[str, Any]})
+async def store(call: Call) -> web.StreamResponse:
+    """How many results the store has, and how much of its bound they take."""
+    folder = call.server.settings.store or default_folder()
+    info = await asyncio.to_thread(lambda: open_store(folder, memory_bytes=0).info())
+    return answer(
+        {
+            "bytes": info.disk_bytes,
+            "bound": info.disk_bound,
+            "results": info.results,
+            "values": info.values,
+            "states": info.states,
+            "by_type": dict(info.by_type),
+        }
+    )
+
+
+@route("GET", "/metrics", {200: "text/plain"})
+async def metrics(call: Call) -> web.StreamResponse:
+    """Counters and gauges in the text format of Prometheus."""
+    return web.Response(text=metrics_text(call.server), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+# graphs and node types
+
+
+@route("POST", "/v1/check", {200: messages.Checked}, body=messages.Check, refusals=(413, 415))
+async def check(call: Call) -> web.StreamResponse:
+    """Say all that is wrong with a graph, and draw it, without running anything."""
+    asked, server = await call.body(messages.Check), call.server
+    found = server.checker.asked(asked.graph, asked.params, asked.name)
+    return answer(await asyncio.get_running_loop().run_in_executor(server.checks, server.checker.described, found))
+
+
+@route("GET", "/v1/node-types", {200: messages.NodeTypes})
+async def node_types(call: Call) -> web.StreamResponse:
+    """The node types that graphs may use here."""
+    return answer({"node_types": [describe.node_type(node) for node in call.server.checker.registry]})
+
+
+@route("GET", "/v1/node-types/{name}", {200: dict[str, Any]}, refusals=(404,))
+async def node_type(call: Call) -> web.StreamResponse:
+    """One node type, with its inputs and outputs."""
+    found = call.server.checker.registry.get(call.part("name"))
+    if found is None:
+        raise NotFound("there is no such node type")
+    return answer(describe.node_type(found))
+
+
+@route("GET", "/v1/schema", {200: dict[str, Any]})
+async def schema(call: Call) -> web.StreamResponse:
+    """The JSON Schema of graph files."""
+    return answer(graph_schema(call.server.checker.registry))
+
+
+@route("GET", "/v1/graphs", {200: messages.GraphList})
+async def graphs(call: Call) -> web.StreamResponse:
+    """The graphs that ship and the user's own, with their params."""
+    return answer({"graphs": [_described(known, known.file.read_bytes()) for known in call.server.known]})
+
+
+@route("GET", "/v1/graphs/{name:.+}", {200: messages.GraphAbout}, refusals=(404,))
+async def graph(call: Call) -> web.StreamResponse:
+    """One graph, with its text."""
+    known = _known(call)
+    text = known.file.read_bytes()
+    return answer({**_described(known, text), "text": text.decode("utf-8-sig", "replace")})
+
+
+@route(
+    "PUT",
+    "/v1/graphs/{name:.+}",
+    {201: messages.GraphAbout, 200: messages.GraphAbout},
+    scope="submit",
+    body=YAML,
+    refusals=(403, 413, 415, 422),
+)
+async def keep_graph(call: Call) -> web.StreamResponse:
+    """Keep a graph of one's own under a name; it need not be right yet."""
+    if call.request.content_type not in (YAML, "text/yaml", "text/plain"):
+        raise UnsupportedType(f"the body is YAML: send the header `Content-Type: {YAML}`")
+    name, server = call.part("name"), call.server
+    if server.known.ships(name):
+        raise Forbidden("a graph that ships cannot be changed: give yours another name")
+    content = await call.bytes(server.limits.body)
+    try:
+        text = content.decode("utf-8-sig")
+        new = server.known.keep(name, text)
+    except ValueError as error:  # no UTF-8, or no name
+        raise BadRequest(str(error)) from None
+    known = _known(call)
+    return answer({**_described(known, content), "text": text}, 201 if new else 200)
+
+
+@route("DELETE", "/v1/graphs/{name:.+}", {204: None}, scope="submit", refusals=(403, 404))
+async def drop_graph(call: Call) -> web.StreamResponse:
+    """Delete a graph of one's own."""
+    known = _known(call)
+    if not known.own:
+        raise Forbidden("a graph that ships cannot be deleted")
+    call.server.known.drop(known)
+    return web.Response(status=204)
+
+
+def _known(call: Call) -> Known:
+    found = call.server.known.get(call.part("name"))
+    if found is None:
+        raise NotFound("there is no such graph")
+    return found
+
+
+def _described(known: Known, text: bytes) -> dict[str, Any]:
+    """What can be read of a graph; one that is no YAML has a name only."""
+    try:
+        read = read_graph(text, known.name, known.short, known.file.parent, Problems())
+    except Exception:  # GraphWrong; whatever somebody wrote must not hide the other graphs
+        return {"name": known.name, "description": "", "own": known.own, "params": [], "outputs": []}
+    found = describe.graph(known.name, known.file, read)
+    return {name: found[name] for name in ("name", "description", "params", "outputs")} | {"own": known.own}
+
+
+# uploads
+
+
+@route(
+    "POST",
+    "/v1/uploads",
+    {201: messages.Upload, 200: messages.Upload},
+    scope="submit",
+    body="application/octet-stream",
+    query={"name": Parameter(str | None, None, "what the file is called")},
+    refusals=(413, 415, 422, 503),
+)
+async def upload(call: Call) -> web.StreamResponse:
+    """Upload a file for a graph's inputs: as the body, or as the part `file` of a form."""
+    server, digest = call.server, hashlib.sha256()
+    name, media, chunks = await _received(call)
+    with tempfile.NamedTemporaryFile(dir=server.settings.uploads, prefix=".", delete=False) as file:
+        path, size = Path(file.name), 0
+        try:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > server.limits.upload:
+                    raise TooLarge(f"the file is larger than {server.limits.upload:,} bytes")
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            if size == 0:
+                raise BadRequest("the file is empty")
+            if (said := oversized(path, server.limits.pixels)) is not None:
+                raise TooLarge(said)
+            there = (server.settings.uploads / digest.hexdigest()).is_dir()
+            found = await server.keep_upload(call.caller, name, media, path, digest.hexdigest())
+        finally:
+            path.unlink(missing_ok=True)
+    return answer(found, 200 if there else 201)
+
+
+async def _received(call: Call) -> tuple[str, str, AsyncIterator[bytes]]:
+    """The name and the media type of what is uploaded, and its bytes."""
+    request = call.request
+    name: str | None = call.query["name"]
+    if request.content_type != "multipart/form-data":
+        media = mimetypes.guess_type(name or "")[0] or request.content_type
+        return name or "upload", media, request.content.iter_chunked(1 << 16)
+    try:
+        async for part in await request.multipart():
+            if isinstance(part, BodyPartReader) and part.name == "file":
+                called = name or Path(part.filename or "upload").name
+                media = mimetypes.guess_type(called)[0] or part.headers.get("Content-Type", "application/octet-stream")
+                return called, media, _chunks(part)
+    except (ValueError, AssertionError) as error:
+        raise BadRequest(f"the form cannot be read: {error}") from None
+    raise BadRequest("the form has no part `file`")
+
+
+async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
+    while chunk := await part.read_chunk(1 << 16):
+        yield chunk
+
+
+@route("GET", "/v1/uploads/{digest}", {200: "application/octet-stream"}, refusals=(404, 416))
+async def uploaded(call: Call) -> web.StreamResponse:
+    """A file that was uploaded."""
+    path, media = call.server.upload(call.caller, call.part("digest"))
+    return sent(call.request, path, media, path.name, call.part("digest"))

@@ -1,0 +1,135 @@
+"""Routes over HTTP: what each one takes and answers is declared beside it, and is what the OpenAPI document says."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, TypeAdapter, ValidationError
+
+from .access import Caller
+from .errors import BadRequest, TooLarge, UnsupportedType
+from .state import Server
+
+Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
+M = TypeVar("M", bound=BaseModel)
+
+SERVER: web.AppKey[Server] = web.AppKey("server", Server)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of the query: its type as pydantic has it, its default, and what it is for."""
+
+    type: Any
+    default: Any
+    description: str
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation. `answers` has, by status, the model of the body, a media type, or None for no body."""
+
+    method: str
+    path: str
+    handler: Handler
+    answers: Mapping[int, Any]
+    scope: str | None = "read"
+    body: type[BaseModel] | str | None = None
+    """The model of a JSON body, or a media type."""
+    query: Mapping[str, Parameter] = field(default_factory=dict)
+    refusals: tuple[int, ...] = ()
+    """The statuses of what may go wrong besides what is common to all."""
+    streams: str | None = None
+    """The media type of the same as a stream, where it is asked for."""
+
+    @property
+    def name(self) -> str:
+        return self.handler.__name__
+
+    @property
+    def summary(self) -> str:
+        return (self.handler.__doc__ or "").strip()
+
+
+ROUTES: list[Route] = []
+
+
+def route(method: str, path: str, answers: Mapping[int, Any], **more: Any) -> Callable[[Handler], Handler]:
+    """Declares a handler; its docstring is the summary."""
+
+    def declare(handler: Handler) -> Handler:
+        ROUTES.append(Route(method, path, handler, answers, **more))
+        return handler
+
+    return declare
+
+
+class Call:
+    """One request that may be answered: who asks, and what is asked."""
+
+    def __init__(self, route: Route, request: web.Request, caller: Caller) -> None:
+        self.route, self.request, self.caller = route, request, caller
+        self.server = request.app[SERVER]
+        self.query = self._query()
+
+    def part(self, name: str) -> str:
+        """A part of the path."""
+        return self.request.match_info[name]
+
+    async def body(self, model: type[M]) -> M:
+        """The JSON body. Raises UnsupportedType, TooLarge and BadRequest."""
+        if self.request.content_type != "application/json":
+            raise UnsupportedType("the body has to be JSON: send the header `Content-Type: application/json`")
+        return validated(model, await self.bytes(self.server.limits.body))
+
+    async def bytes(self, most: int) -> bytes:
+        """The body. Raises TooLarge."""
+        found = bytearray()
+        async for chunk in self.request.content.iter_any():
+            found += chunk
+            if len(found) > most:
+                raise TooLarge(f"the body is larger than {most:,} bytes")
+        return bytes(found)
+
+    def _query(self) -> dict[str, Any]:
+        given = self.request.query
+        for name in given:
+            if name not in self.route.query:
+                raise BadRequest(f"this request has no parameter `{name[:40]}` in its query")
+        found = {}
+        for name, parameter in self.route.query.items():
+            values = given.getall(name, [])
+            if not values:
+                found[name] = parameter.default
+                continue
+            value: Any = values if isinstance(parameter.default, list) else values[-1]
+            try:
+                found[name] = TypeAdapter(parameter.type).validate_python(value)
+            except ValidationError as error:
+                raise BadRequest(f"`{name}` in the query: {_said(error)}") from None
+        return found
+
+
+def validated(model: type[M], content: bytes | str) -> M:
+    """Raises BadRequest where the content is not JSON, or not what the model takes."""
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        raise BadRequest(_said(error)) from None
+
+
+def _said(error: ValidationError) -> str:
+    """What pydantic has to say, in a line."""
+    problems = []
+    for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]:
+        where = ".".join(str(part) for part in problem["loc"])
+        problems.append(f"`{where}`: {problem['msg'].lower()}" if where else problem["msg"].lower())
+    return "; ".join(problems)
+
+
+def answer(found: Any, status: int = 200) -> web.Response:
+    """A JSON answer; the models say what is in it, and tests hold them to it."""
+    return web.json_response(found, status=status)

@@ -1,0 +1,68 @@
+"""The log as server-sent events (the HTML standard, section 9.2)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+
+from aiohttp import web
+
+from .errors import BadRequest, Gone, TooMany
+from .routes import Call
+
+SSE = "text/event-stream"
+BEAT = 15.0
+"""Seconds after which an idle stream says that it is still there."""
+
+PATIENCE = 60.0
+"""Seconds after which a client that takes nothing is left."""
+
+
+async def stream(call: Call, job: str | None, owner: str | None) -> web.StreamResponse:
+    """The events of a job until its end, or of an owner's jobs for as long as the client wants."""
+    server, after = call.server, _last_id(call.request)
+    position = call.query["after"] if after is None else after
+    if job is None and 0 < position < server.log.forgotten():
+        raise Gone("events after that are not kept any more", first=server.log.forgotten() + 1, epoch=server.epoch)
+    if server.connections >= server.limits.connections:
+        raise TooMany("the server has as many connections as it may have")
+    response = web.StreamResponse(headers={"Content-Type": SSE, "Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+    await response.prepare(call.request)
+    server.connections += 1
+    try:
+        with contextlib.suppress(ConnectionError, TimeoutError):
+            await _follow(call, response, job, owner, position)
+    finally:
+        server.connections -= 1
+    return response
+
+
+async def _follow(call: Call, response: web.StreamResponse, job: str | None, owner: str | None, position: int) -> None:
+    server = call.server
+    with server.heads.waiting(job or f"@{owner}") as more:
+        while not server.stopping.is_set():
+            more.clear()
+            page = server.log.events(job, position) if job is not None else server.log.feed(owner, position)
+            for event in page:
+                position = event.seq if job is not None else event.cursor
+                name = json.loads("{" + event.text)["event"]
+                text = f"id: {position}\nevent: {name}\ndata: {{{event.text}\n\n"
+                await asyncio.wait_for(response.write(text.encode()), PATIENCE)
+            if any(event.last for event in page) and job is not None:
+                return
+            if not page:
+                try:
+                    await asyncio.wait_for(more.wait(), BEAT)
+                except TimeoutError:
+                    await asyncio.wait_for(response.write(b": still here\n\n"), PATIENCE)
+
+
+def _last_id(request: web.Request) -> int | None:
+    """What an EventSource that comes back has seen. Raises BadRequest."""
+    text = request.headers.get("Last-Event-ID", "")
+    if not text:
+        return None
+    if not text.isascii() or not text.isdecimal() or len(text) > 16:
+        raise BadRequest("`Last-Event-ID` is a whole number")
+    return int(text)
