@@ -8,6 +8,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from .limits import Limits
 from .paths import clean
 
 REMEMBERED = 512
-"""Checked graphs that are kept, because programs submit the same ones again and again."""
+"""Graphs of which it is kept that they can run."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,11 @@ class Asked:
         return Written(self.text.encode(), self.name, f"{self.name}.yaml", self.folder)
 
     @property
+    def key(self) -> tuple[Any, ...]:
+        """The same for two that ask for the same."""
+        return self.digest, self.name, self.folder, json.dumps(self.params, sort_keys=True), self.targets
+
+    @cached_property
     def digest(self) -> str:
         return hashlib.sha256(self.text.encode()).hexdigest()
 
@@ -93,17 +99,18 @@ class Checker:
         request = json.loads(row["request"])
         return Asked(text, row["graph"], Path(request["folder"]), json.loads(row["params"]), tuple(request["targets"]))
 
+    def accepted(self, asked: Asked) -> Accepted | None:
+        """What `accept` gave for the same before, if that is remembered: programs submit the same again and again."""
+        return self._accepted.get(asked.key)
+
     def accept(self, asked: Asked) -> Accepted:
         """What is needed to run it. Raises GraphRefused with all that is wrong."""
-        key = (asked.digest, asked.name, asked.folder, json.dumps(asked.params, sort_keys=True), asked.targets)
-        if key in self._accepted:
-            return self._accepted[key]
         graph, diagnostics, _ = self.checked(asked)
         if graph is None:
             raise GraphRefused(diagnostics)
         accepted = Accepted(graph.random, tuple(sorted(set(_models(graph)))))
         if not graph.random and asked.folder == NOWHERE:
-            self._accepted[key] = accepted
+            self._accepted[asked.key] = accepted
             while len(self._accepted) > REMEMBERED:
                 self._accepted.popitem(last=False)
         return accepted

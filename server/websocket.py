@@ -31,6 +31,15 @@ PATIENCE = 60.0
 """Seconds after which a client that takes nothing is left."""
 
 BAD_FRAME, NO_TOKEN, FORBIDDEN, SILENT, TOO_LARGE, TOO_FAST, RESTART = 4400, 4401, 4403, 4408, 4413, 4429, 1012
+CLOSE_CODES = {
+    BAD_FRAME: "a frame that is no text with a JSON object in it",
+    NO_TOKEN: "the token is not known, or was not said first",
+    FORBIDDEN: "the token lacks the scope `read`",
+    SILENT: "no hello within 5 seconds",
+    TOO_LARGE: "a frame larger than the limit `body`",
+    TOO_FAST: "more messages than the limit `messages` a second",
+    RESTART: "the server stops: come back with `after`",
+}
 
 
 class Closed(Exception):
@@ -239,10 +248,12 @@ class Connection:
 
     async def send_text(self, text: str) -> None:
         """Raises TimeoutError where the client takes nothing, and ConnectionError where it has gone."""
-        await asyncio.wait_for(self.socket.send_str(text), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await self.socket.send_str(text)
 
     async def send_bytes(self, content: bytes) -> None:
-        await asyncio.wait_for(self.socket.send_bytes(content), PATIENCE)
+        async with asyncio.timeout(PATIENCE):
+            await self.socket.send_bytes(content)
 
     async def _close_when_stopping(self) -> None:
         await self.server.stopping.wait()

@@ -51,8 +51,8 @@ class Server:
         """Start the process and wait until it listens."""
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "latentgraph.engine.cli", "serve", "--port", str(self.port)]
-                + ["--data", str(self.folder / "data"), *self.options],
+                [sys.executable, "-m", "latentgraph.engine.cli", "serve", *self.options]
+                + [f"--port={self.port}", f"--data={self.folder / 'data'}"],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
