@@ -14,25 +14,31 @@ from pydantic import Field
 
 from . import messages
 from .errors import NotFound
+from .events import JobId, Seq
 from .log import PAGE, is_final
 from .routes import Call, Parameter, answer, route
 from .streams import SSE, stream
 
 Wait = Annotated[float, Field(ge=0, le=300)]
 LIMIT = Parameter(Annotated[int, Field(ge=1, le=500)], 50, "at most so many")
-AFTER = Parameter(messages.Seq, 0, "only what comes after this")
+AFTER = Parameter(Seq, 0, "only what comes after this")
 INLINE = re.compile(r"image/(png|jpeg|webp|gif)|text/plain|application/json")
 """What a browser may show by itself: nothing that could run a script in the server's name."""
+FILE = ("application/octet-stream", "image/*", "text/plain", "application/json")
 
 
 @route(
     "POST",
     "/v1/jobs",
-    {202: messages.Submitted, 200: messages.Job},
+    {
+        202: messages.Submitted | messages.Job,
+        200: messages.Submitted | messages.Job,
+    },
+    "jobs",
     scope="submit",
     body=messages.Submission,
     query={"wait": Parameter(Wait, 0.0, "seconds to wait for the job's end; its document is the answer then")},
-    refusals=(403, 409, 413, 415, 422, 429, 503),
+    refusals=(409, 422, 429),
 )
 async def submit(call: Call) -> web.StreamResponse:
     """Submit a graph to be run."""
@@ -63,10 +69,11 @@ async def _over(call: Call, job: str) -> dict[str, Any]:
     "GET",
     "/v1/jobs",
     {200: messages.JobList},
+    "jobs",
     query={
         "state": Parameter(list[messages.State], [], "only jobs in these states; may be repeated"),
         "limit": LIMIT,
-        "before": Parameter(messages.JobId, None, "only jobs older than this one"),
+        "before": Parameter(JobId, None, "only jobs older than this one"),
     },
 )
 async def jobs(call: Call) -> web.StreamResponse:
@@ -74,38 +81,37 @@ async def jobs(call: Call) -> web.StreamResponse:
     return answer(call.server.listed(call.caller, call.query["state"], call.query["limit"], call.query["before"]))
 
 
-@route("GET", "/v1/jobs/{job}", {200: messages.Job}, refusals=(404,))
+@route("GET", "/v1/jobs/{job}", {200: messages.Job}, "jobs", refusals=(404,))
 async def job(call: Call) -> web.StreamResponse:
     """One job."""
     return answer(call.server.document(call.caller, call.part("job")))
 
 
-@route("DELETE", "/v1/jobs/{job}", {204: None}, scope="submit", refusals=(404, 409))
+@route("DELETE", "/v1/jobs/{job}", {204: None}, "jobs", scope="submit", refusals=(404, 409))
 async def delete_job(call: Call) -> web.StreamResponse:
     """Forget a job that is over, its events and its outputs."""
     await call.server.delete(call.caller, call.part("job"))
     return web.Response(status=204)
 
 
-@route("POST", "/v1/jobs/{job}/cancel", {200: messages.Cancelled}, scope="submit", refusals=(404,))
+@route("POST", "/v1/jobs/{job}/cancel", {200: messages.Cancelled}, "jobs", scope="submit", refusals=(404,))
 async def cancel(call: Call) -> web.StreamResponse:
     """Cancel a job: a queued one at once, a running one within a step. Its outcome is its last event."""
     return answer(await call.server.cancel(call.caller, call.part("job")))
 
 
-@route("POST", "/v1/jobs/{job}/retry", {202: messages.Submitted}, scope="submit", refusals=(404, 422, 429, 503))
+@route("POST", "/v1/jobs/{job}/retry", {202: messages.Submitted}, "jobs", scope="submit", refusals=(404, 422, 429))
 async def retry(call: Call) -> web.StreamResponse:
     """Submit the same graph and params once more; what was computed is reused."""
     return answer(await call.server.retry(call.caller, call.part("job")), 202)
 
 
-@route("GET", "/v1/jobs/{job}/graph", {200: messages.JobGraph}, refusals=(404,))
+@route("GET", "/v1/jobs/{job}/graph", {200: messages.JobGraph}, "jobs", refusals=(404,))
 async def job_graph(call: Call) -> web.StreamResponse:
     """The graph of a job, its params, and the graph as boxes and links."""
     server, row = call.server, call.server.job(call.caller, call.part("job"))
     asked = server.checker.asked_again(row, server.log.text(row))
-    loop = asyncio.get_running_loop()
-    described = await loop.run_in_executor(server.checks, server.checker.described, asked)
+    described = await server.in_checks(server.checker.described, asked)
     return answer(
         {
             "graph": asked.text,
@@ -121,8 +127,9 @@ async def job_graph(call: Call) -> web.StreamResponse:
     "GET",
     "/v1/jobs/{job}/events",
     {200: messages.Events},
+    "jobs",
     query={"after": AFTER},
-    refusals=(404,),
+    refusals=(404, 429),
     streams=SSE,
 )
 async def events(call: Call) -> web.StreamResponse:
@@ -136,13 +143,13 @@ async def events(call: Call) -> web.StreamResponse:
     return answer({"events": listed, "last": last, "end": any(event.last for event in found), "epoch": server.epoch})
 
 
-@route("GET", "/v1/events", {200: SSE}, query={"after": AFTER}, refusals=(410,))
+@route("GET", "/v1/events", {200: SSE}, "jobs", query={"after": AFTER}, refusals=(410, 429))
 async def feed(call: Call) -> web.StreamResponse:
     """The events of all jobs of the token, as server-sent events; `id` is the cursor."""
     return await stream(call, None, call.caller.name)
 
 
-@route("GET", "/v1/jobs/{job}/outputs/{file:.+}", {200: "application/octet-stream"}, refusals=(404, 416))
+@route("GET", "/v1/jobs/{job}/outputs/{file:.+}", {200: FILE}, "jobs", file=True, refusals=(404,))
 async def output(call: Call) -> web.StreamResponse:
     """A file of an output. Ranges and ETags are understood."""
     row = call.server.job(call.caller, call.part("job"))

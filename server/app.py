@@ -13,9 +13,8 @@ from aiohttp import web
 
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
-from .documents import asyncapi, openapi
 from .errors import NotFound, Refusal, TooLarge, Unauthorized, Unavailable
-from .routes import ROUTES, SERVER, Call, Route, answer
+from .routes import ROUTES, SERVER, Call, Route
 from .state import Server
 from .websocket import websocket
 
@@ -43,8 +42,6 @@ def application(server: Server) -> web.Application:
     for route in ROUTES:
         app.router.add_route(route.method, route.path, _handler(route))
     app.router.add_get("/v1/ws", websocket)
-    app.router.add_get("/v1/openapi.json", _openapi)
-    app.router.add_get("/v1/asyncapi.json", _asyncapi)
     app.router.add_get("/", _page)
     app.router.add_get("/docs", _docs)
     app.router.add_static("/page", PAGE)
@@ -131,14 +128,6 @@ async def _headers(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Access-Control-Expose-Headers"] = "ETag, Retry-After"
         response.headers["Cross-Origin-Resource-Policy"] = "cross-origin"
         response.headers["Vary"] = "Origin"
-
-
-async def _openapi(request: web.Request) -> web.StreamResponse:
-    return answer(openapi(request.app[SERVER]))
-
-
-async def _asyncapi(request: web.Request) -> web.StreamResponse:
-    return answer(asyncapi(request.app[SERVER]))
 
 
 async def _page(request: web.Request) -> web.StreamResponse:

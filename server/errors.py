@@ -9,6 +9,8 @@ class Refusal(Exception):
     """An answer that is no success: a stable code, a message for people, and whether to try again makes sense."""
 
     code, status, temporary = "bad-request", 400, False
+    special: tuple[str, ...] = ()
+    """Codes of cases that clients may want to tell from the others."""
 
     def __init__(self, message: str, *, code: str | None = None, **more: Any) -> None:
         super().__init__(message)
@@ -21,6 +23,8 @@ class Refusal(Exception):
 
 class BadRequest(Refusal):
     """What was sent is not what this request takes."""
+
+    special = ("unknown-graph",)
 
 
 class Unauthorized(Refusal):
@@ -45,6 +49,7 @@ class Conflict(Refusal):
     """It cannot be done in the state in which things are."""
 
     code, status = "conflict", 409
+    special = ("key-reused",)
 
 
 class Gone(Refusal):

@@ -1,16 +1,16 @@
 """What clients send and are answered, as pydantic models: they check requests, and the OpenAPI and AsyncAPI documents
-are made from them."""
+are made from them. In answers, a field whose default is None is left out where there is nothing to say."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from .described import Box, Diagnostic, Link, NodeType, Param
+from .events import Digest, Event, JobId, Seq, Value
+
 State = Literal["queued", "running", "done", "failed", "cancelled"]
-JobId = Annotated[str, Field(pattern=r"^j[0-9a-f]{22}$", examples=["j0612f5b7e2a3c4d5e6f708"])]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Seq = Annotated[int, Field(ge=0, le=2**53)]
 
 
 class Request(BaseModel):
@@ -34,7 +34,7 @@ class Submission(Request):
         None, min_length=1, max_length=200, description="the same key gives the same job: for sending again safely"
     )
     priority: int = Field(0, ge=-10, le=10, description="higher ones first; above 0 needs the scope `admin`")
-    targets: list[str] = Field([], max_length=1000, description="nodes to run instead of what the outputs need")
+    targets: list[str] = Field([], max_length=10_000, description="nodes to run instead of what the outputs need")
     webhook: str | None = Field(
         None, max_length=2000, description="a URL that is told when the job is over; see `--webhook`"
     )
@@ -59,33 +59,32 @@ class Pause(Request):
 class Error(BaseModel):
     """Why something was not done."""
 
-    code: str
-    message: str
+    code: str = Field(description="stable, such as `not-found`")
+    message: str = Field(description="for people")
     temporary: bool = Field(description="whether it makes sense to try again")
-    diagnostics: list[dict[str, JsonValue]] | None = None
+    diagnostics: list[Diagnostic] | None = Field(None, description="all that is wrong with a graph")
+    epoch: str | None = Field(None, description="with `gone`: which log there is now")
+    first: int | None = Field(None, description="with `gone`: the first position that is kept")
+    snapshot: Job | JobList | None = Field(None, description="with `gone`: how things are now")
 
 
 class Failed(BaseModel):
+    """What was asked for was not done."""
+
     error: Error
 
 
 class Submitted(BaseModel):
+    """A job that was submitted."""
+
     job: JobId
     state: State
     existing: bool = Field(description="whether the key's job was there already")
 
 
-class OutputFile(BaseModel):
-    """A file of an output; outputs of several files are lists of them, plain values are as they are."""
-
-    file: str
-    url: str
-    digest: Digest
-    media: str
-    size: int
-
-
 class Job(BaseModel):
+    """A job."""
+
     job: JobId
     owner: str
     graph: str
@@ -99,43 +98,38 @@ class Job(BaseModel):
     position: int | None = Field(None, description="how many queued jobs come before it")
     params: dict[str, JsonValue]
     last: int = Field(description="the seq of its newest event")
-    outputs: dict[str, JsonValue]
+    outputs: dict[str, Value]
     counts: dict[str, int] | None = None
     error: str | None = None
 
 
 class JobList(BaseModel):
+    """Jobs, newest first."""
+
     jobs: list[Job]
     more: bool
 
 
 class JobGraph(BaseModel):
+    """What a job ran."""
+
     graph: str = Field(description="YAML text")
     name: str
     params: dict[str, JsonValue]
-    boxes: list[dict[str, JsonValue]]
-    links: list[dict[str, JsonValue]]
+    boxes: list[Box]
+    links: list[Link]
 
 
 class Cancelled(BaseModel):
+    """Whether the job is over, or about to be."""
+
     job: JobId
     state: Literal["cancelling", "done", "failed", "cancelled"]
 
 
-class Event(BaseModel):
-    """An event of a job's log: `queued`, `run_started`, `node_started`, `node_finished`, `log`, `output`,
-    `interrupted`, and, exactly once and last, `run_finished`."""
-
-    model_config = ConfigDict(extra="allow")
-
-    job: JobId
-    seq: int = Field(description="from 1, without gaps")
-    cursor: int
-    time: float
-    event: str
-
-
 class Events(BaseModel):
+    """Events of one job, in order."""
+
     events: list[Event]
     last: int
     end: bool
@@ -143,6 +137,8 @@ class Events(BaseModel):
 
 
 class Upload(BaseModel):
+    """A file that was uploaded."""
+
     upload: str = Field(description="what stands for the file in params and graphs", examples=["upload:…"])
     digest: Digest
     name: str
@@ -152,34 +148,44 @@ class Upload(BaseModel):
 
 
 class Checked(BaseModel):
+    """What can be said about a graph without running it."""
+
     ok: bool
-    diagnostics: list[dict[str, JsonValue]]
+    diagnostics: list[Diagnostic]
     name: str
     description: str
-    params: list[dict[str, JsonValue]]
-    outputs: dict[str, str]
-    boxes: list[dict[str, JsonValue]]
-    links: list[dict[str, JsonValue]]
+    params: list[Param]
+    outputs: dict[str, str] = Field(description="the port type of each")
+    boxes: list[Box]
+    links: list[Link]
 
 
 class GraphAbout(BaseModel):
+    """A graph that has a name."""
+
     name: str
     description: str
     own: bool
-    params: list[dict[str, JsonValue]]
+    params: list[Param]
     outputs: list[str]
     text: str | None = None
 
 
 class GraphList(BaseModel):
+    """The graphs that have names."""
+
     graphs: list[GraphAbout]
 
 
 class NodeTypes(BaseModel):
-    node_types: list[dict[str, JsonValue]]
+    """All node types."""
+
+    node_types: list[NodeType]
 
 
 class ServerAbout(BaseModel):
+    """What server this is, and what the token may do."""
+
     server: str
     epoch: str
     owner: str
@@ -188,6 +194,8 @@ class ServerAbout(BaseModel):
 
 
 class WorkerAbout(BaseModel):
+    """A process that runs graphs."""
+
     worker: int
     state: Literal["starting", "idle", "busy"]
     since: float
@@ -195,6 +203,8 @@ class WorkerAbout(BaseModel):
 
 
 class Queue(BaseModel):
+    """What waits and runs."""
+
     queued: int
     running: int
     paused: bool
@@ -202,11 +212,15 @@ class Queue(BaseModel):
 
 
 class Ready(BaseModel):
+    """Whether graphs can be run."""
+
     ready: bool
     workers: list[WorkerAbout]
 
 
 class Health(BaseModel):
+    """The server answers."""
+
     status: Literal["ok"]
 
 
@@ -214,16 +228,22 @@ class Health(BaseModel):
 
 
 class Hello(Request):
+    """Say who you are. Has to be the first frame where a token is needed and no header had it."""
+
     do: Literal["hello"]
     token: str | None = Field(None, description="where no header had it")
 
 
 class Submit(Submission):
+    """Submit a graph to be run."""
+
     do: Literal["submit"]
     follow: bool = Field(False, description="subscribe to the job, too")
 
 
 class Subscribe(Request):
+    """Follow a job, or all jobs of the token, from a position in the log on."""
+
     do: Literal["subscribe"]
     job: JobId | None = None
     feed: Literal["mine"] | None = Field(None, description="all jobs of the token instead of one")
@@ -233,11 +253,15 @@ class Subscribe(Request):
 
 
 class Unsubscribe(Request):
+    """End a subscription."""
+
     do: Literal["unsubscribe"]
     sub: Seq
 
 
 class ListJobs(Request):
+    """List jobs, newest first."""
+
     do: Literal["jobs"]
     state: list[State] = []
     limit: int = Field(50, ge=1, le=500)
@@ -245,18 +269,43 @@ class ListJobs(Request):
 
 
 class OneJob(Request):
+    """Ask for one job."""
+
     do: Literal["job"]
     job: JobId
 
 
 class Cancel(Request):
+    """Cancel a job. Its outcome is its last event."""
+
     do: Literal["cancel"]
     job: JobId
 
 
 class Retry(Request):
+    """Submit the same graph and params once more."""
+
     do: Literal["retry"]
     job: JobId
+
+
+class SubmittedHere(Submitted):
+    """A job that was submitted, and is followed where that was asked for."""
+
+    sub: Seq | None = Field(None, description="the subscription, with `follow`")
+
+
+class Following(BaseModel):
+    """A subscription; what it sends comes after this."""
+
+    sub: Seq = Field(description="the id of the request")
+    head: int = Field(description="the newest seq, or for a feed cursor, that there was")
+
+
+class Unfollowed(BaseModel):
+    """A subscription that has ended."""
+
+    sub: Seq
 
 
 REQUESTS: dict[str, type[Request]] = {
@@ -271,4 +320,14 @@ REQUESTS: dict[str, type[Request]] = {
 }
 """What can be asked for on the websocket, by `do`."""
 
-Answer = dict[str, Any]
+REPLIES: dict[str, type[BaseModel]] = {
+    "hello": ServerAbout,
+    "submit": SubmittedHere,
+    "subscribe": Following,
+    "unsubscribe": Unfollowed,
+    "jobs": JobList,
+    "job": Job,
+    "cancel": Cancelled,
+    "retry": SubmittedHere,
+}
+"""What is in the `ok` of the reply, by what was asked for."""

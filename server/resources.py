@@ -18,51 +18,54 @@ from latentgraph.engine.problems import Problems
 from latentgraph.engine.schema import graph_schema
 from latentgraph.engine.store import default_folder, open_store
 
-from . import messages
-from .api import sent
+from . import described, messages
+from .api import FILE, sent
+from .documents import asyncapi, openapi
 from .errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedType
 from .known import Known
 from .metrics import metrics_text
 from .pictures import oversized
 from .routes import Call, Parameter, answer, route
 
-YAML = "application/yaml"
+YAML = ("application/yaml", "text/yaml", "text/plain")
+FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
 
 
-@route("GET", "/v1/health", {200: messages.Health}, scope=None)
+@route("GET", "/v1/health", {200: messages.Health}, "server", scope=None)
 async def health(call: Call) -> web.StreamResponse:
     """Whether the server answers."""
     return answer({"status": "ok"})
 
 
-@route("GET", "/v1/ready", {200: messages.Ready, 503: messages.Ready}, scope=None)
+@route("GET", "/v1/ready", {200: messages.Ready, 503: messages.Ready}, "server", scope=None)
 async def ready(call: Call) -> web.StreamResponse:
     """Whether graphs can be run: 503 as long as no worker is there."""
     supervisor = call.server.supervisor
-    found = {"ready": supervisor.ready, "workers": [{**w.as_json(), "job": None} for w in supervisor.workers]}
+    workers = [{name: worker.as_json()[name] for name in ("worker", "state", "since")} for worker in supervisor.workers]
+    found = {"ready": supervisor.ready, "workers": workers}
     return answer(found, 200 if supervisor.ready else 503)
 
 
-@route("GET", "/v1/server", {200: messages.ServerAbout})
+@route("GET", "/v1/server", {200: messages.ServerAbout}, "server")
 async def about(call: Call) -> web.StreamResponse:
     """The server's version, its limits, and what the token may do."""
     return answer(call.server.about(call.caller))
 
 
-@route("GET", "/v1/queue", {200: messages.Queue})
+@route("GET", "/v1/queue", {200: messages.Queue}, "server")
 async def queue(call: Call) -> web.StreamResponse:
     """How many jobs wait and run, and what the workers do."""
     return answer(call.server.queue())
 
 
-@route("POST", "/v1/queue", {200: messages.Queue}, scope="admin", body=messages.Pause, refusals=(413, 415))
+@route("POST", "/v1/queue", {200: messages.Queue}, "server", scope="admin", body=messages.Pause)
 async def pause(call: Call) -> web.StreamResponse:
     """Let the queue stand still, or go on. What runs is not touched."""
     await call.server.pause(call.caller, (await call.body(messages.Pause)).paused)
     return answer(call.server.queue())
 
 
-@route("GET", "/v1/store", {200: dict[str, Any]})
+@route("GET", "/v1/store", {200: described.StoreAbout}, "server")
 async def store(call: Call) -> web.StreamResponse:
     """How many results the store has, and how much of its bound they take."""
     folder = call.server.settings.store or default_folder()
@@ -79,51 +82,63 @@ async def store(call: Call) -> web.StreamResponse:
     )
 
 
-@route("GET", "/metrics", {200: "text/plain"})
+@route("GET", "/metrics", {200: "text/plain"}, "server")
 async def metrics(call: Call) -> web.StreamResponse:
     """Counters and gauges in the text format of Prometheus."""
     return web.Response(text=metrics_text(call.server), headers={"Content-Type": "text/plain; version=0.0.4"})
 
 
+@route("GET", "/v1/openapi.json", {200: dict[str, Any]}, "server", scope=None)
+async def openapi_document(call: Call) -> web.StreamResponse:
+    """This document: the operations over HTTP."""
+    return answer(openapi(call.server))
+
+
+@route("GET", "/v1/asyncapi.json", {200: dict[str, Any]}, "server", scope=None)
+async def asyncapi_document(call: Call) -> web.StreamResponse:
+    """The messages of the websocket, as an AsyncAPI document."""
+    return answer(asyncapi(call.server))
+
+
 # graphs and node types
 
 
-@route("POST", "/v1/check", {200: messages.Checked}, body=messages.Check, refusals=(413, 415))
+@route("POST", "/v1/check", {200: messages.Checked}, "graphs", body=messages.Check)
 async def check(call: Call) -> web.StreamResponse:
     """Say all that is wrong with a graph, and draw it, without running anything."""
     asked, server = await call.body(messages.Check), call.server
     found = server.checker.asked(asked.graph, asked.params, asked.name)
-    return answer(await asyncio.get_running_loop().run_in_executor(server.checks, server.checker.described, found))
+    return answer(await server.in_checks(server.checker.described, found))
 
 
-@route("GET", "/v1/node-types", {200: messages.NodeTypes})
+@route("GET", "/v1/node-types", {200: messages.NodeTypes}, "graphs")
 async def node_types(call: Call) -> web.StreamResponse:
     """The node types that graphs may use here."""
     return answer({"node_types": [describe.node_type(node) for node in call.server.checker.registry]})
 
 
-@route("GET", "/v1/node-types/{name}", {200: dict[str, Any]}, refusals=(404,))
+@route("GET", "/v1/node-types/{type}", {200: described.NodeType}, "graphs", refusals=(404,))
 async def node_type(call: Call) -> web.StreamResponse:
     """One node type, with its inputs and outputs."""
-    found = call.server.checker.registry.get(call.part("name"))
+    found = call.server.checker.registry.get(call.part("type"))
     if found is None:
         raise NotFound("there is no such node type")
     return answer(describe.node_type(found))
 
 
-@route("GET", "/v1/schema", {200: dict[str, Any]})
+@route("GET", "/v1/schema", {200: dict[str, Any]}, "graphs")
 async def schema(call: Call) -> web.StreamResponse:
     """The JSON Schema of graph files."""
     return answer(graph_schema(call.server.checker.registry))
 
 
-@route("GET", "/v1/graphs", {200: messages.GraphList})
+@route("GET", "/v1/graphs", {200: messages.GraphList}, "graphs")
 async def graphs(call: Call) -> web.StreamResponse:
     """The graphs that ship and the user's own, with their params."""
     return answer({"graphs": [_described(known, known.file.read_bytes()) for known in call.server.known]})
 
 
-@route("GET", "/v1/graphs/{name:.+}", {200: messages.GraphAbout}, refusals=(404,))
+@route("GET", "/v1/graphs/{graph:.+}", {200: messages.GraphAbout}, "graphs", refusals=(404,))
 async def graph(call: Call) -> web.StreamResponse:
     """One graph, with its text."""
     known = _known(call)
@@ -133,17 +148,17 @@ async def graph(call: Call) -> web.StreamResponse:
 
 @route(
     "PUT",
-    "/v1/graphs/{name:.+}",
+    "/v1/graphs/{graph:.+}",
     {201: messages.GraphAbout, 200: messages.GraphAbout},
+    "graphs",
     scope="submit",
-    body=YAML,
-    refusals=(403, 413, 415, 422),
+    body={media: {"type": "string"} for media in YAML},
 )
 async def keep_graph(call: Call) -> web.StreamResponse:
     """Keep a graph of one's own under a name; it need not be right yet."""
-    if call.request.content_type not in (YAML, "text/yaml", "text/plain"):
-        raise UnsupportedType(f"the body is YAML: send the header `Content-Type: {YAML}`")
-    name, server = call.part("name"), call.server
+    if call.request.content_type not in YAML:
+        raise UnsupportedType(f"the body is YAML: send the header `Content-Type: {YAML[0]}`")
+    name, server = call.part("graph"), call.server
     if server.known.ships(name):
         raise Forbidden("a graph that ships cannot be changed: give yours another name")
     content = await call.bytes(server.limits.body)
@@ -156,7 +171,7 @@ async def keep_graph(call: Call) -> web.StreamResponse:
     return answer({**_described(known, content), "text": text}, 201 if new else 200)
 
 
-@route("DELETE", "/v1/graphs/{name:.+}", {204: None}, scope="submit", refusals=(403, 404))
+@route("DELETE", "/v1/graphs/{graph:.+}", {204: None}, "graphs", scope="submit", refusals=(404,))
 async def drop_graph(call: Call) -> web.StreamResponse:
     """Delete a graph of one's own."""
     known = _known(call)
@@ -167,7 +182,7 @@ async def drop_graph(call: Call) -> web.StreamResponse:
 
 
 def _known(call: Call) -> Known:
-    found = call.server.known.get(call.part("name"))
+    found = call.server.known.get(call.part("graph"))
     if found is None:
         raise NotFound("there is no such graph")
     return found
@@ -190,10 +205,10 @@ def _described(known: Known, text: bytes) -> dict[str, Any]:
     "POST",
     "/v1/uploads",
     {201: messages.Upload, 200: messages.Upload},
+    "uploads",
     scope="submit",
-    body="application/octet-stream",
+    body={"application/octet-stream": {}, "multipart/form-data": FORM},
     query={"name": Parameter(str | None, None, "what the file is called")},
-    refusals=(413, 415, 422, 503),
 )
 async def upload(call: Call) -> web.StreamResponse:
     """Upload a file for a graph's inputs: as the body, or as the part `file` of a form."""
@@ -243,7 +258,7 @@ async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
         yield chunk
 
 
-@route("GET", "/v1/uploads/{digest}", {200: "application/octet-stream"}, refusals=(404, 416))
+@route("GET", "/v1/uploads/{digest}", {200: FILE}, "uploads", file=True, refusals=(404,))
 async def uploaded(call: Call) -> web.StreamResponse:
     """A file that was uploaded."""
     path, media = call.server.upload(call.caller, call.part("digest"))

@@ -11,6 +11,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from .access import Caller
 from .errors import BadRequest, TooLarge, UnsupportedType
+from .events import Digest, JobId
 from .state import Server
 
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
@@ -28,22 +29,35 @@ class Parameter:
     description: str
 
 
+PARTS: dict[str, Parameter] = {
+    "job": Parameter(JobId, None, "a job's id"),
+    "file": Parameter(str, None, "an output file's name; slashes in it stay as they are, or are written %2F"),
+    "digest": Parameter(Digest, None, "what an upload's content has as its SHA-256"),
+    "graph": Parameter(str, None, "a graph's name, such as `txt2img` or `train/vae`; slashes may be written %2F"),
+    "type": Parameter(str, None, "a node type's name, such as `KSampler`"),
+}
+"""What the parts of paths are, by the names that they have there."""
+
+
 @dataclass(frozen=True)
 class Route:
-    """One operation. `answers` has, by status, the model of the body, a media type, or None for no body."""
+    """One operation. `answers` has, by status, the type of the JSON body, a media type, or None for no body."""
 
     method: str
     path: str
     handler: Handler
     answers: Mapping[int, Any]
+    tag: str
     scope: str | None = "read"
-    body: type[BaseModel] | str | None = None
-    """The model of a JSON body, or a media type."""
+    body: type[BaseModel] | Mapping[str, Any] | None = None
+    """The model of a JSON body, or what other bodies are: a JSON Schema for each media type."""
     query: Mapping[str, Parameter] = field(default_factory=dict)
     refusals: tuple[int, ...] = ()
     """The statuses of what may go wrong besides what is common to all."""
     streams: str | None = None
     """The media type of the same as a stream, where it is asked for."""
+    file: bool = False
+    """Whether a file is sent: with an ETag, and in parts where a range is asked for."""
 
     @property
     def name(self) -> str:
@@ -57,11 +71,11 @@ class Route:
 ROUTES: list[Route] = []
 
 
-def route(method: str, path: str, answers: Mapping[int, Any], **more: Any) -> Callable[[Handler], Handler]:
+def route(method: str, path: str, answers: Mapping[int, Any], tag: str, **more: Any) -> Callable[[Handler], Handler]:
     """Declares a handler; its docstring is the summary."""
 
     def declare(handler: Handler) -> Handler:
-        ROUTES.append(Route(method, path, handler, answers, **more))
+        ROUTES.append(Route(method, path, handler, answers, tag, **more))
         return handler
 
     return declare
@@ -105,7 +119,10 @@ class Call:
             if not values:
                 found[name] = parameter.default
                 continue
-            value: Any = values if isinstance(parameter.default, list) else values[-1]
+            several = isinstance(parameter.default, list)
+            if len(values) > 1 and not several:
+                raise BadRequest(f"`{name}` is in the query more than once")
+            value: Any = values if several else values[0]
             try:
                 found[name] = TypeAdapter(parameter.type).validate_python(value)
             except ValidationError as error:
