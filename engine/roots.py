@@ -6,7 +6,11 @@ and of whatever a node type takes as text and opens itself (a model folder, say)
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,42 +27,70 @@ class NotAllowed(ValueError):
 
 @dataclass(frozen=True)
 class Roots:
-    """Folders that may be read, and where uploads lie, each in a folder called like its digest."""
+    """Folders that may be read, as they were given and with links followed; `closed` is what may not be read in them.
+
+    A root inside of what is closed is open.
+    """
 
     folders: tuple[Path, ...]
-    uploads: Path | None = None
+    closed: tuple[Path, ...] = ()
 
     def place(self, written: str, folder: Path) -> Path:
         """Where a path leads, links followed. Raises NotAllowed."""
         upload = UPLOAD.fullmatch(written)
         if upload is not None:
-            return self._uploaded(upload[1])
-        path = Path(written)
-        tried = [folder / path] if folder != NOWHERE else []
-        if not path.is_absolute():
-            tried += [root / path for root in self.folders]
-        found = [real for real in map(_real, tried or [path]) if real is not None and self.allows(real)]
+            return _uploaded(upload[1])
+        found = [real for spelt in self._spelt(written, folder) if (real := self._real(spelt)) is not None]
         if not found:
-            raise NotAllowed(f"`{written}` is not in a folder that graphs may read here")
-        return next((real for real in found if real.exists()), found[0])
+            raise NotAllowed(f"`{_brief(written)}` is not in a folder that graphs may read here")
+        return next((real for real in found if _is_there(real)), found[0])
 
     def allows(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self.folders)
+        return any(path.is_relative_to(root) and not self._shut(path, root) for root in self.folders)
 
-    def _uploaded(self, digest: str) -> Path:
-        files = list((self.uploads / digest).iterdir()) if self.uploads and (self.uploads / digest).is_dir() else []
-        if not files:
-            raise NotAllowed(f"there is no upload {digest[:8]}…")
-        return files[0]
+    def readable(self, path: Path, inside: Path | None) -> bool:
+        real, folder = _followed(path), inside.resolve() if inside is not None else None
+        if real is None:
+            return False
+        within = folder is not None and real.is_relative_to(folder) and not self._shut(real, folder)
+        return within or self.allows(real)
+
+    def _shut(self, path: Path, root: Path) -> bool:
+        return any(path.is_relative_to(shut) and not root.is_relative_to(shut) for shut in self.closed)
+
+    def _spelt(self, written: str, folder: Path) -> Iterator[Path]:
+        """What a path may mean, without `..`."""
+        if "\0" in written:
+            return
+        bases = (folder, *self.folders) if folder != NOWHERE else self.folders
+        for base in bases[:1] if os.path.isabs(written) else bases:
+            yield Path(os.path.abspath(base / written))
+
+    def _real(self, spelt: Path) -> Path | None:
+        """Where it leads. What is outside by its name alone is not looked at: that would tell what is there."""
+        real = _followed(spelt) if any(spelt.is_relative_to(root) for root in self.folders) else None
+        return real if real is not None and self.allows(real) else None
 
 
 _roots: Roots | None = None
+_uploads: ContextVar[tuple[Path, ...]] = ContextVar("uploads", default=())
 
 
-def confine(folders: tuple[Path, ...], uploads: Path | None) -> None:
+def confine(folders: Iterable[Path], closed: Iterable[Path] = ()) -> None:
     """From now on, this process reads only what lies in these folders, and uploads. There is no way back."""
     global _roots
-    _roots = Roots(tuple(folder.resolve() for folder in folders), uploads.resolve() if uploads else None)
+    both = [spelt for folder in folders for spelt in (Path(os.path.abspath(folder)), folder.resolve())]
+    _roots = Roots(tuple(dict.fromkeys(both)), tuple(path.resolve() for path in closed))
+
+
+@contextmanager
+def uploads_in(folders: Iterable[Path]) -> Iterator[None]:
+    """In it, `upload:DIGEST` stands for the file in the folder that is called so, in one of these folders."""
+    token = _uploads.set(tuple(folders))
+    try:
+        yield
+    finally:
+        _uploads.reset(token)
 
 
 def place(written: str, folder: Path = Path()) -> Path:
@@ -71,16 +103,31 @@ def place(written: str, folder: Path = Path()) -> Path:
     return _roots.place(written, folder)
 
 
-def readable(path: Path, inside: Path) -> bool:
-    """Whether a file found inside a folder may be read: it may be a link to anywhere."""
-    if _roots is None:
-        return True
-    real = _real(path)
-    return real is not None and (real.is_relative_to(inside.resolve()) or _roots.allows(real))
+def readable(path: Path, inside: Path | None = None) -> bool:
+    """Whether a file found inside a folder that may be read may be read, too: it may be a link to anywhere."""
+    return _roots is None or _roots.readable(path, inside)
 
 
-def _real(path: Path) -> Path | None:
+def _uploaded(digest: str) -> Path:
+    for folder in _uploads.get():
+        for file in (folder / digest).iterdir() if (folder / digest).is_dir() else ():
+            return file
+    raise NotAllowed(f"there is no upload {digest[:8]}…")
+
+
+def _followed(path: Path) -> Path | None:
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):  # a loop of links, a zero byte
         return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long
+        return False
+
+
+def _brief(text: str) -> str:
+    return text if len(text) <= 200 else f"{text[:199]}…"

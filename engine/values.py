@@ -13,7 +13,7 @@ from .checked import LATER, Computed, Given, Linked
 from .diagnostics import GraphWrong, nearest
 from .ports import File, Folder, PortType
 from .problems import Problems
-from .roots import NotAllowed, place
+from .roots import NotAllowed, place, readable
 from .source import Mapping, Scalar, Sequence, Tree, read
 from .types import PLAIN, RANDOM, Random, choices, element, part, taken, type_name
 
@@ -142,9 +142,10 @@ def _on_disk(path: Path, written: str, annotation: type) -> File | Folder:
     if annotation is Folder and path.is_dir():
         return Folder.at(path)
     if path.exists():
-        found = "a folder" if path.is_dir() else "a file"
+        found = "a folder" if path.is_dir() else "a file" if path.is_file() else "neither a file nor a folder"
         raise Refused("missing-file", f"`{written}` is {found}, a {annotation.__name__.lower()} is wanted")
-    neighbours = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    listed = path.parent.is_dir() and readable(path.parent)
+    neighbours = [entry.name for entry in path.parent.iterdir()] if listed else []
     near = nearest(path.name, neighbours)
     help = f"there is `{(Path(written).parent / near).as_posix()}`" if near else None
     raise Refused("missing-file", f"there is no {annotation.__name__.lower()} `{written}`", help)

@@ -2,6 +2,8 @@
 
 import threading
 from collections.abc import Callable
+from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 
 
@@ -15,7 +17,8 @@ class Workers:
         self._threads = 0
 
     def start(self, task: Callable[[], None]) -> None:
-        """Have a thread call `task`, which must not raise."""
+        """Have a thread call `task`, which must not raise, in the context of the caller."""
+        task = partial(copy_context().run, task)
         with self._lock:
             if self._idle:
                 self._idle -= 1

@@ -28,8 +28,8 @@ from latentgraph.engine.values import is_known
 
 from .errors import BadRequest, GraphRefused
 from .known import KnownGraphs
-from .limits import Limits
 from .paths import clean
+from .policy import Policy
 
 REMEMBERED = 512
 """Graphs of which it is kept that they can run."""
@@ -42,6 +42,8 @@ class Asked:
     text: str
     name: str
     folder: Path
+    reader: str | None
+    """Whose uploads it may read; those of everybody for None."""
     params: Mapping[str, Any] | None = field(default_factory=dict)
     """None where only the graph is asked about: params without a default may then stay open."""
     targets: tuple[str, ...] = ()
@@ -53,7 +55,8 @@ class Asked:
     @property
     def key(self) -> tuple[Any, ...]:
         """The same for two that ask for the same."""
-        return self.digest, self.name, self.folder, json.dumps(self.params, sort_keys=True), self.targets
+        params = json.dumps(self.params, sort_keys=True)
+        return self.digest, self.name, self.folder, self.reader, params, self.targets
 
     @cached_property
     def digest(self) -> str:
@@ -71,33 +74,40 @@ class Accepted:
 class Checker:
     """Checks graphs with the node types that may run here. Safe to use from several threads."""
 
-    def __init__(self, registry: Registry, known: KnownGraphs, limits: Limits) -> None:
-        self.registry, self.known, self.limits = registry, known, limits
+    def __init__(self, registry: Registry, known: KnownGraphs, policy: Policy) -> None:
+        self.registry, self.known, self.policy = registry, known, policy
         self._accepted: OrderedDict[tuple[Any, ...], Accepted] = OrderedDict()
 
     def asked(
-        self, graph: Any, params: Mapping[str, Any] | None, name: str | None = None, targets: tuple[str, ...] = ()
+        self,
+        graph: Any,
+        params: Mapping[str, Any] | None,
+        reader: str | None,
+        name: str | None = None,
+        targets: tuple[str, ...] = (),
     ) -> Asked:
         """What a client asks for. Raises BadRequest where it names a graph that is not there."""
         if isinstance(graph, Mapping):
-            return Asked(json.dumps(graph, ensure_ascii=False, indent=2), name or "graph", NOWHERE, params, targets)
+            text = json.dumps(graph, ensure_ascii=False, indent=2)
+            return Asked(text, name or "graph", NOWHERE, reader, params, targets)
         if not isinstance(graph, str) or not graph.strip():
             raise BadRequest("`graph` is the name of a graph, its YAML text, or an object")
         found = self.known.get(graph)
         if found is not None:
-            return Asked(found.file.read_text(), name or found.short, found.file.parent, params, targets)
+            return Asked(found.file.read_text(), name or found.short, found.file.parent, reader, params, targets)
         if "\n" not in graph and ":" not in graph:
             near = nearest(graph, [known.name for known in self.known])
             raise BadRequest(
                 f"there is no graph `{graph}`" + (f"; did you mean `{near}`?" if near else ""), code="unknown-graph"
             )
-        return Asked(graph, name or "graph", NOWHERE, params, targets)
+        return Asked(graph, name or "graph", NOWHERE, reader, params, targets)
 
     @staticmethod
     def asked_again(row: sqlite3.Row, text: str) -> Asked:
         """What a job asked for, with what was drawn for it."""
-        request = json.loads(row["request"])
-        return Asked(text, row["graph"], Path(request["folder"]), json.loads(row["params"]), tuple(request["targets"]))
+        request, params = json.loads(row["request"]), json.loads(row["params"])
+        folder, targets = Path(request["folder"]), tuple(request["targets"])
+        return Asked(text, row["graph"], folder, request["reader"], params, targets)
 
     def accepted(self, asked: Asked) -> Accepted | None:
         """What `accept` gave for the same before, if that is remembered: programs submit the same again and again."""
@@ -118,11 +128,12 @@ class Checker:
     def checked(self, asked: Asked) -> tuple[CheckedGraph | None, list[dict[str, Any]], Graph | None]:
         """The graph, if nothing is wrong with it; what is to be said about it; and what could be read of it."""
         given = None if asked.params is None else Given(plain=asked.params, folder=asked.folder)
-        result = checked(asked.written, self.registry, given)
+        with self.policy.reading(asked.reader):
+            result = checked(asked.written, self.registry, given)
         found = list(result.problems)
         if result.graph is not None:
             problems = Problems()
-            self.limits.check(result.graph, problems)
+            self.policy.limits.check(result.graph, problems)
             for target in asked.targets:
                 if target not in result.graph.nodes:
                     problems.error("unknown-node", None, f"`targets`: the graph has no node `{target}`")

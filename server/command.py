@@ -62,7 +62,7 @@ class ServeCommand:
 
 def _settings(args: Namespace) -> Settings:
     """Raises CommandWrong and UserError for what does not go together."""
-    from latentgraph.engine.store import bytes_meant
+    from latentgraph.engine.store import bytes_meant, default_folder
 
     from .access import is_loopback
     from .devices import visible_devices
@@ -86,6 +86,7 @@ def _settings(args: Namespace) -> Settings:
         files=tuple(str(path.absolute()) for path in args.files),
         graphs=str((args.graphs or data / "graphs").absolute()),
         uploads=str(data / "uploads"),
+        closed=tuple(str(path.absolute()) for path in (data, args.token_file, args.store or default_folder()) if path),
         limits=Limits.named(args.limit),
     )
     devices = visible_devices()

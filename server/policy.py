@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import Any
 
 from latentgraph.engine.library import shipped_folders
 from latentgraph.engine.registry import Registry, load_registry
-from latentgraph.engine.roots import confine
+from latentgraph.engine.roots import confine, uploads_in
 
 from .limits import Limits
+from .uploads import folders_of
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class Policy:
     graphs: str = ""
     """The folder of the user's own graphs."""
     uploads: str = ""
+    """The folder of what was uploaded."""
+    closed: tuple[str, ...] = ()
+    """What no graph reads, where it is in one of the folders: the server's own files."""
     limits: Limits = field(default_factory=Limits)
 
     def enforce(self) -> Registry:
@@ -40,9 +45,12 @@ class Policy:
                 registry.refuse(name, "this server excludes it")
             elif node_type.effects:
                 registry.refuse(name, f"it {' and '.join(node_type.effects)}, and this server does not allow it")
-        folders = [*map(Path, self.files), Path(self.graphs), *shipped_folders()]
-        confine(tuple(folders), Path(self.uploads))
+        confine([*map(Path, self.files), Path(self.graphs), *shipped_folders()], map(Path, self.closed))
         return registry
+
+    def reading(self, reader: str | None) -> AbstractContextManager[None]:
+        """In it, graphs read the uploads of an owner; those of everybody for None."""
+        return uploads_in(folders_of(Path(self.uploads), reader))
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -107,7 +107,7 @@ async def asyncapi_document(call: Call) -> web.StreamResponse:
 async def check(call: Call) -> web.StreamResponse:
     """Say all that is wrong with a graph, and draw it, without running anything."""
     asked, server = await call.body(messages.Check), call.server
-    found = server.checker.asked(asked.graph, asked.params, asked.name)
+    found = server.checker.asked(asked.graph, asked.params, call.caller.sees, asked.name)
     return answer(await server.in_checks(server.checker.described, found))
 
 
@@ -228,8 +228,8 @@ async def upload(call: Call) -> web.StreamResponse:
                 raise BadRequest("the file is empty")
             if (said := oversized(path, server.limits.pixels)) is not None:
                 raise TooLarge(said)
-            there = (server.settings.uploads / digest.hexdigest()).is_dir()
-            found = await server.keep_upload(call.caller, name, media, path, digest.hexdigest())
+            there = server.uploads.has(call.caller, digest.hexdigest())
+            found = await server.uploads.keep(call.caller, name, media, path, digest.hexdigest())
         finally:
             path.unlink(missing_ok=True)
     return answer(found, 200 if there else 201)
@@ -261,5 +261,5 @@ async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
 @route("GET", "/v1/uploads/{digest}", {200: FILE}, "uploads", file=True, refusals=(404,))
 async def uploaded(call: Call) -> web.StreamResponse:
     """A file that was uploaded."""
-    path, media = call.server.upload(call.caller, call.part("digest"))
+    path, media = call.server.uploads.find(call.caller, call.part("digest"))
     return sent(call.request, path, media, path.name, call.part("digest"))

@@ -7,21 +7,18 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import sqlite3
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .access import Caller, Sites, Tokens
 from .blobs import Blobs
 from .checking import Asked, Checker
 from .database import Database
-from .errors import BadRequest, Conflict, Forbidden, NotFound, TooMany, Unavailable
+from .errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
 from .jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
 from .known import KnownGraphs
 from .log import Heads, Log
@@ -29,6 +26,7 @@ from .messages import Submission as Submitted
 from .settings import Settings
 from .slots import Slots
 from .supervisor import Supervisor
+from .uploads import Uploads
 
 T = TypeVar("T")
 JOB = re.compile(r"j[0-9a-f]{22}")
@@ -50,7 +48,8 @@ class Server:
         self.slots = Slots(lambda job: self.heads.wake([job]))
         self.blobs = Blobs(settings.blobs, power=settings.durability == "power")
         self.known = KnownGraphs(settings.graphs)
-        self.checker = Checker(settings.policy.enforce(), self.known, self.limits)
+        self.checker = Checker(settings.policy.enforce(), self.known, settings.policy)
+        self.uploads = Uploads(settings.uploads, self.database)
         self.tokens = Tokens(settings.token_file)
         self.sites = Sites(settings.host, settings.hosts, settings.origins)
         self.supervisor = Supervisor(settings, self.database, self.jobs, self.slots)
@@ -117,7 +116,7 @@ class Server:
         self._webhook_allowed(request.webhook)
         if self.stopping.is_set():
             raise Unavailable("the server is being stopped")
-        asked = self.checker.asked(request.graph, request.params, request.name, tuple(request.targets))
+        asked = self.checker.asked(request.graph, request.params, caller.sees, request.name, tuple(request.targets))
         try:
             accepted = self.checker.accepted(asked) or await self.in_checks(self.checker.accept, asked)
         except Exception:
@@ -130,7 +129,7 @@ class Server:
             graph=asked.name,
             text=asked.text,
             text_digest=asked.digest,
-            request={"folder": str(asked.folder), "targets": list(asked.targets)},
+            request={"folder": str(asked.folder), "targets": list(asked.targets), "reader": asked.reader},
             params={**request.params, **accepted.drawn},
             body=hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest(),
             key=request.key,
@@ -239,42 +238,3 @@ class Server:
     def _webhook_allowed(self, url: str | None) -> None:
         if url is not None and not any(url.startswith(prefix) for prefix in self.settings.webhooks):
             raise Forbidden("webhooks may not be sent there; `latentgraph serve --webhook URL` says where they may")
-
-    # uploads
-
-    async def keep_upload(self, caller: Caller, name: str, media: str, source: Path, digest: str) -> dict[str, Any]:
-        """Keep a file that was received, under the digest of its content; gives what stands for it."""
-        caller.needs("submit")
-        if not re.fullmatch(r"[^/\\\0]{1,200}", name) or name in (".", "..") or not name.isprintable():
-            raise BadRequest("a file's name is at most 200 printable characters without slashes")
-        folder = self.settings.uploads / digest
-        size = source.stat().st_size
-        if not folder.is_dir():
-            partial = folder.with_name(f".{digest}.{os.urandom(4).hex()}")
-            partial.mkdir()
-            os.replace(source, partial / name)
-            try:
-                partial.rename(folder)
-            except OSError:  # somebody else was quicker
-                shutil.rmtree(partial)
-        row: Mapping[str, Any] = await self.database.write(
-            lambda connection: dict(
-                connection.execute(
-                    "insert into uploads values(?, ?, ?, ?, ?, ?) on conflict do update set"
-                    " created = excluded.created returning name, media, size",
-                    (digest, caller.name, name, media, size, time.time()),
-                ).fetchone()
-            )
-        )
-        return {"upload": f"upload:{digest}", "digest": digest, **row, "url": f"/v1/uploads/{digest}"}
-
-    def upload(self, caller: Caller, digest: str) -> tuple[Path, str]:
-        """An upload's file and media type. Raises NotFound."""
-        row = self.database.reading.execute(
-            "select media from uploads where digest = ? and (owner = ? or ?)",
-            (digest, caller.name, caller.sees is None),
-        ).fetchone()
-        folder = self.settings.uploads / digest
-        if row is None or not folder.is_dir():
-            raise NotFound("there is no such upload")
-        return next(folder.iterdir()), row["media"]

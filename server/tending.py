@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
-import sqlite3
 import time
 
 from .jobs import FINAL
@@ -20,6 +18,7 @@ async def tend(server: Server) -> None:
     tended = 0.0
     while True:
         server.note_head()
+        await asyncio.to_thread(server.database.checkpoint)
         if time.monotonic() - tended >= TEND_EVERY:
             await forget(server)
             tended = time.monotonic()
@@ -36,18 +35,7 @@ async def forget(server: Server) -> None:
     )
     used = {row[0] for row in database.reading.execute("select distinct digest from outputs")}
     await asyncio.to_thread(server.blobs.drop_all_but, used)
-    oldest = time.time() - settings.keep_days * 86400
-    for digest in [
-        row[0]
-        for row in database.reading.execute(
-            "select digest from uploads group by digest having max(created) < ?", (oldest,)
-        )
-    ]:
-        if not _needed(database.reading, digest):
-            await database.write_surely(
-                lambda connection, digest=digest: connection.execute("delete from uploads where digest = ?", (digest,))  # type: ignore[misc]
-            )
-            shutil.rmtree(settings.uploads / digest, ignore_errors=True)
+    await server.uploads.forget(time.time() - settings.keep_days * 86400)
 
 
 def _old(server: Server) -> list[str]:
@@ -59,13 +47,3 @@ def _old(server: Server) -> list[str]:
     if not found and size > settings.keep_bytes:
         found = connection.execute(f"{over} and bytes > 0 order by finished limit 1").fetchall()
     return [row[0] for row in found]
-
-
-def _needed(connection: sqlite3.Connection, digest: str) -> bool:
-    """Whether a job that is not over names an upload."""
-    row = connection.execute(
-        "select 1 from jobs join texts on texts.digest = jobs.text where state in ('queued', 'running')"
-        " and (instr(params, ?) or instr(texts.text, ?)) limit 1",
-        (digest, digest),
-    ).fetchone()
-    return row is not None

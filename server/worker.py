@@ -148,7 +148,8 @@ class Worker:
     def _run(self, job: Mapping[str, Any]) -> dict[str, Any]:
         folder, name = Path(job["folder"]), job["graph"]
         written = Written(job["text"].encode(), name, f"{name}.yaml", folder)
-        result = checked(written, self.registry, Given(plain=job["params"], folder=folder))
+        with self.policy.reading(job["reader"]):
+            result = checked(written, self.registry, Given(plain=job["params"], folder=folder))
         if result.graph is None:
             # It was right when it was submitted: a file that it names is gone, or the node types are others now.
             problem = next(problem for problem in result.problems if problem.severity == "error")

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from latentgraph.engine.ports import File, Folder
+from latentgraph.engine.roots import readable
 
 from ..ports import Clip, Model, Space, Vae, Weights
 
@@ -38,7 +39,8 @@ def components(path: Path) -> tuple[Model, Clip, Vae]:
         raise ValueError(f"{path} is a file: a model is a folder in the layout of diffusers, with a model_index.json")
     if not path.is_dir():
         raise ValueError(f"there is no folder {path}: give `builtin`, or the path of a diffusers model folder")
-    if not (path / "model_index.json").is_file():
+    index = path / "model_index.json"
+    if not (index.is_file() and readable(index, path)):
         raise ValueError(f"{path} has no model_index.json, so it is no diffusers model folder")
     _check_classes(path)
     folder = Folder.at(path)
