@@ -1,4 +1,4 @@
-"""SQLite as the server uses it: one thread writes, everybody's changes in one commit, and the event loop reads.
+"""SQLite as the server uses it: everybody's changes of a moment in one commit, and short reads where they are needed.
 
 Nothing is acknowledged before its commit. In WAL mode a commit survives the death of any process; with the durability
 `power` it is synced, too, and one sync serves all that waited for it.
@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import queue
 import sqlite3
-import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -80,8 +79,12 @@ create table deliveries(
 """
 
 
+class Results(list[tuple["asyncio.Future[Any]", Any, BaseException | None]]):
+    """What came of the changes of a commit: the future of each, its result or its error."""
+
+
 class DatabaseError(Exception):
-    """The database cannot be used: made by a newer release, or by another server that is running."""
+    """The database cannot be used."""
 
 
 class Database:
@@ -90,16 +93,16 @@ class Database:
     def __init__(self, path: Path, *, power: bool, committed: Callable[[set[Any]], None]) -> None:
         self.path, self._committed = path, committed
         self.changed: set[Any] = set()
-        """What the changes of the commit under way touch; for the writing thread alone."""
+        """What the changes of the commit under way touch; for changes alone."""
         self._power = power
         self._loop = asyncio.get_running_loop()
-        self._waiting: queue.SimpleQueue[tuple[Change, asyncio.Future[Any]] | None] = queue.SimpleQueue()
+        self._waiting: list[tuple[Change, asyncio.Future[Any]]] = []
+        self._busy = False
+        self._thread = ThreadPoolExecutor(1, "database")
         self._writing = self._connect()
         self._prepare()
         self.reading = self._connect()
         self.reading.execute("pragma query_only = on")
-        self._thread = threading.Thread(target=self._write_all, name="database", daemon=True)
-        self._thread.start()
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> asyncio.Future[T]:
         """Make a change; its result is there when it is committed. Changes are made in the order of the calls.
@@ -108,7 +111,10 @@ class Database:
         full or broken.
         """
         future: asyncio.Future[T] = self._loop.create_future()
-        self._waiting.put((change, future))
+        self._waiting.append((change, future))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._begin)
         return future
 
     async def write_surely(self, change: Callable[[sqlite3.Connection], T]) -> T:
@@ -119,10 +125,16 @@ class Database:
             except sqlite3.OperationalError:
                 await asyncio.sleep(1)
 
+    def checkpoint(self) -> None:
+        """Move what was committed from the log of changes into the file, as no commit does: it can take a while."""
+        with contextlib.closing(self._connect()) as connection:
+            connection.execute("pragma wal_checkpoint(passive)").fetchall()
+
     def close(self) -> None:
         """Write what waits and close the file."""
-        self._waiting.put(None)
-        self._thread.join()
+        self._thread.shutdown()
+        if self._waiting:
+            self._deliver(self._commit(self._taken()))
         self.reading.close()
         self._writing.close()
 
@@ -131,30 +143,40 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("pragma busy_timeout = 5000")
         connection.execute("pragma journal_mode = wal")
+        connection.execute("pragma wal_autocheckpoint = 0")
         connection.execute(f"pragma synchronous = {'full' if self._power else 'normal'}")
         return connection
 
     def _prepare(self) -> None:
         (version,) = self._writing.execute("pragma user_version").fetchone()
         if version > FORMAT:
-            raise DatabaseError(f"{self.path} was made by a newer release of latentgraph")
+            raise DatabaseError("it was made by a newer release of latentgraph")
         if version == 0:
             self._writing.executescript(f"begin; {SCHEMA}; pragma user_version = {FORMAT}; commit;")
 
-    def _write_all(self) -> None:
-        open_ = True
-        while open_:
-            batch = [self._waiting.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < TOGETHER:
-                    batch.append(self._waiting.get_nowait())
-            changes = [entry for entry in batch if entry is not None]
-            open_ = len(changes) == len(batch)
-            if changes:
-                self._commit(changes)
+    def _begin(self) -> None:
+        """Commit what waits: at once, as that takes less than to ask a thread; or in one, where the disk is awaited."""
+        changes = self._taken()
+        if self._power:
+            self._loop.run_in_executor(self._thread, self._commit, changes).add_done_callback(self._end)
+        else:
+            self._settle(self._commit(changes))
 
-    def _commit(self, changes: list[tuple[Change, asyncio.Future[Any]]]) -> None:
-        connection, results = self._writing, list[tuple[asyncio.Future[Any], Any, BaseException | None]]()
+    def _end(self, committed: asyncio.Future[Results]) -> None:
+        self._settle(committed.result())
+
+    def _settle(self, results: Results) -> None:
+        self._busy = bool(self._waiting)
+        if self._busy:
+            self._loop.call_soon(self._begin)
+        self._deliver(results)
+
+    def _taken(self) -> list[tuple[Change, asyncio.Future[Any]]]:
+        taken, self._waiting = self._waiting[:TOGETHER], self._waiting[TOGETHER:]
+        return taken
+
+    def _commit(self, changes: list[tuple[Change, asyncio.Future[Any]]]) -> Results:
+        connection, results = self._writing, Results()
         self.changed = set()
         try:
             connection.execute("begin immediate")
@@ -172,12 +194,11 @@ class Database:
         except Exception as error:
             if connection.in_transaction:
                 connection.execute("rollback")
-            results = [(future, None, error) for _, future in changes]
             self.changed = set()
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to be told
-            self._loop.call_soon_threadsafe(self._deliver, results, self.changed)
+            return Results((future, None, error) for _, future in changes)
+        return results
 
-    def _deliver(self, results: list[tuple[asyncio.Future[Any], Any, BaseException | None]], changed: set[Any]) -> None:
+    def _deliver(self, results: Results) -> None:
         for future, result, error in results:
             if future.done():
                 continue
@@ -185,5 +206,5 @@ class Database:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-        if changed:
-            self._committed(changed)
+        if self.changed:
+            self._committed(self.changed)

@@ -247,11 +247,12 @@ def _pixels(image: Any) -> Any:
 
 def _listen(stream: io.BufferedReader, worker: Worker, inbox: queue.SimpleQueue[Mapping[str, Any]]) -> None:
     """In a thread of its own: hears the server while a graph runs, and ends the process when the server has gone."""
-    while (message := _read(stream)) is not None:
-        if "cancel" in message:
-            worker.cancel(message["cancel"])
-        else:
-            inbox.put(message)
+    with contextlib.suppress(OSError):
+        while (message := _read(stream)) is not None:
+            if "cancel" in message:
+                worker.cancel(message["cancel"])
+            else:
+                inbox.put(message)
     os._exit(0)
 
 
@@ -292,8 +293,9 @@ def main(descriptor: int) -> None:
     inbox: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(stream, worker, inbox), name="listener", daemon=True).start()
     worker.outbox.message({"ready": os.getpid()})
-    while True:
-        worker.work(inbox.get())
+    with contextlib.suppress(ConnectionError):
+        while True:
+            worker.work(inbox.get())
 
 
 if __name__ == "__main__":
