@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import time
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from aiohttp import web
 from pydantic import Field
@@ -15,6 +13,7 @@ from pydantic import Field
 from . import messages
 from .errors import NotFound
 from .events import JobId, Seq
+from .files import FILE, send_file
 from .log import PAGE, is_final
 from .routes import Call, Parameter, answer, route
 from .streams import SSE, stream
@@ -22,9 +21,6 @@ from .streams import SSE, stream
 Wait = Annotated[float, Field(ge=0, le=300)]
 LIMIT = Parameter(Annotated[int, Field(ge=1, le=500)], 50, "at most so many")
 AFTER = Parameter(Seq, 0, "only what comes after this")
-INLINE = re.compile(r"image/(png|jpeg|webp|gif)|text/plain|application/json")
-"""What a browser may show by itself: nothing that could run a script in the server's name."""
-FILE = ("application/octet-stream", "image/*", "text/plain", "application/json")
 
 
 @route(
@@ -157,19 +153,5 @@ async def output(call: Call) -> web.StreamResponse:
     path = call.server.blobs.path(found["digest"]) if found is not None else None
     if found is None or path is None or not path.is_file():
         raise NotFound("the job has no such output")
-    return sent(call.request, path, found["media"], call.part("file").rpartition("/")[2], found["digest"])
-
-
-def sent(request: web.Request, path: Any, media: str, name: str, digest: str) -> web.StreamResponse:
-    """A file as it is sent to browsers: never as something that could run a script."""
-    etag = f'"{digest}"'
-    if etag in re.findall(r'"[^"]*"', request.headers.get("If-None-Match", "")):
-        return web.Response(status=304, headers={"ETag": etag, "Cache-Control": "private, no-cache"})
-    inline = INLINE.fullmatch(media) is not None
-    headers = {
-        "Content-Type": media if inline else "application/octet-stream",
-        "Content-Disposition": f"{'inline' if inline else 'attachment'}; filename*=UTF-8''{quote(name)}",
-        "Cache-Control": "private, no-cache",
-        "ETag": etag,
-    }
-    return web.FileResponse(path, headers=headers)
+    name = call.part("file").rpartition("/")[2]
+    return await send_file(call.request, path, found["media"], name, found["digest"])

@@ -13,7 +13,7 @@ from aiohttp import web
 
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
-from .errors import NotFound, Refusal, TooLarge, Unauthorized, Unavailable
+from .errors import NotFound, Refusal, TooLarge, Unavailable
 from .routes import ROUTES, SERVER, Call, Route
 from .state import Server
 from .websocket import websocket
@@ -93,10 +93,7 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
 
 
 def _refused(refusal: Refusal) -> web.Response:
-    headers = {"Retry-After": "1"} if refusal.temporary else {}
-    if isinstance(refusal, Unauthorized):
-        headers["WWW-Authenticate"] = "Bearer"
-    return web.json_response({"error": refusal.as_json()}, status=refusal.status, headers=headers)
+    return web.json_response({"error": refusal.as_json()}, status=refusal.status, headers=refusal.headers)
 
 
 def _failed(status: int, code: str, message: str, headers: Mapping[str, str] | None = None) -> web.Response:

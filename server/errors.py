@@ -17,6 +17,10 @@ class Refusal(Exception):
         self.message, self.more = message, more
         self.code = code or self.code
 
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": "1"} if self.temporary else {}
+
     def as_json(self) -> dict[str, Any]:
         return {"code": self.code, "message": self.message, "temporary": self.temporary, **self.more}
 
@@ -31,6 +35,10 @@ class Unauthorized(Refusal):
     """No token, or none that is known."""
 
     code, status = "unauthorized", 401
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"WWW-Authenticate": "Bearer"}
 
 
 class Forbidden(Refusal):
@@ -56,6 +64,26 @@ class Gone(Refusal):
     """Events before the ones that are kept were asked for, or those of another log."""
 
     code, status = "gone", 410
+
+
+class OtherContent(Refusal):
+    """A file is another one than the one that `If-Match` says."""
+
+    code, status = "other-content", 412
+
+
+class OutsideOfFile(Refusal):
+    """The range that was asked for is not in the file."""
+
+    code, status = "outside-of-file", 416
+
+    def __init__(self, size: int) -> None:
+        super().__init__(f"the file has {size:,} bytes")
+        self.size = size
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return {"Content-Range": f"bytes */{self.size}"}
 
 
 class TooLarge(Refusal):

@@ -19,9 +19,9 @@ from latentgraph.engine.schema import graph_schema
 from latentgraph.engine.store import default_folder, open_store
 
 from . import described, messages
-from .api import FILE, sent
 from .documents import asyncapi, openapi
 from .errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedType
+from .files import FILE, send_file
 from .known import Known
 from .metrics import metrics_text
 from .pictures import oversized
@@ -246,7 +246,8 @@ async def _received(call: Call) -> tuple[str, str, AsyncIterator[bytes]]:
         async for part in await request.multipart():
             if isinstance(part, BodyPartReader) and part.name == "file":
                 called = name or Path(part.filename or "upload").name
-                media = mimetypes.guess_type(called)[0] or part.headers.get("Content-Type", "application/octet-stream")
+                said = part.headers.get("Content-Type", "application/octet-stream")
+                media = mimetypes.guess_type(called)[0] or said
                 return called, media, _chunks(part)
     except (ValueError, AssertionError) as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
@@ -262,4 +263,4 @@ async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
 async def uploaded(call: Call) -> web.StreamResponse:
     """A file that was uploaded."""
     path, media = call.server.uploads.find(call.caller, call.part("digest"))
-    return sent(call.request, path, media, path.name, call.part("digest"))
+    return await send_file(call.request, path, media, path.name, call.part("digest"))

@@ -112,7 +112,7 @@ class _Document:
             yield _header("the `id` of the last event that was seen", "Last-Event-ID", r"^[0-9]{1,15}$")
         if route.file:
             yield _header("the part that is wanted", "Range", r"^bytes=[0-9]+-[0-9]*$")
-            yield _header("the ETag of what is there already", "If-None-Match", r'^"[0-9a-f]{64}"$')
+            yield _header("the ETag of the file that you have", "If-None-Match", r'^"[0-9a-f]{64}"$')
 
     def parameter(self, place: str, name: str, parameter: Parameter) -> dict[str, Any]:
         schema = dict(self.schemas[id(parameter.type), RECEIVED])
@@ -137,8 +137,7 @@ class _Document:
         if route.file:
             about = {"headers": _headers("ETag", "Content-Range"), "content": _media(route.answers[200])}
             yield 206, {"description": "The part that was asked for.", **about}
-            yield 304, {"description": "What is there already is what there is.", "headers": _headers("ETag")}
-            yield 416, {"description": "The file has no such part.", "headers": _headers("Content-Range")}
+            yield 304, {"description": "The file is the one that you have.", "headers": _headers("ETag")}
         for status in sorted(self.refusals(route) - set(route.answers)):
             yield status, {"$ref": f"#/components/responses/refused-{status}"}
 
@@ -149,6 +148,8 @@ class _Document:
             found.add(401)
         if route.body is not None:
             found |= {413} if _takes_all(route) else {413, 415}
+        if route.file:
+            found |= {412, 416}
         return found
 
     def answer(self, route: Route, status: int, kind: Any) -> dict[str, Any]:
@@ -184,8 +185,8 @@ class _Document:
         }
         if any(kind.temporary for kind in kinds):
             found["headers"] = _headers("Retry-After")
-        if status == 401:
-            found["headers"] = _headers("WWW-Authenticate")
+        if more := {401: "WWW-Authenticate", 416: "Content-Range"}.get(status):
+            found["headers"] = _headers(more)
         return found
 
 
