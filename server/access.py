@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import ipaddress
+import os
 import re
+import socket
 import stat
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -23,7 +24,10 @@ from latentgraph.engine.problems import UserError
 from .errors import Forbidden, Unauthorized
 
 SCOPES = ("read", "submit", "admin")
-_LINE = re.compile(r"(?P<name>[A-Za-z0-9_.@-]{1,64})\s+(?P<scopes>[a-z]+(?:,[a-z]+)*)\s+(?P<token>\S{16,512})")
+_LINE = re.compile(r"(?P<name>[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63})\s+(?P<scopes>[a-z,]+)\s+(?P<token>[!-~]{16,512})")
+"""Names of files can be made of the names, and tokens sent in headers."""
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+)(?::\d{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -83,11 +87,9 @@ def bearer(request: web.Request) -> str | None:
 
 
 def _read(path: Path) -> Iterable[tuple[bytes, Caller]]:
-    """Raises UserError and OSError."""
-    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UserError(f"the token file {path} can be read by others: chmod 600 {path}")
-    names = set()
-    for number, line in enumerate(path.read_text().splitlines(), 1):
+    """Raises UserError."""
+    names, tokens = set[str](), set[bytes]()
+    for number, line in enumerate(_private_text(path).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         found = _LINE.fullmatch(line.strip())
@@ -98,12 +100,31 @@ def _read(path: Path) -> Iterable[tuple[bytes, Caller]]:
         scopes = frozenset(found["scopes"].split(","))
         if not scopes <= set(SCOPES):
             raise UserError(f"{path}:{number}: the scopes are {', '.join(SCOPES)}")
-        if found["name"] in names:
+        # Uploads are in folders called like their owners, and some disks do not tell letters of either case apart.
+        if found["name"].lower() in names:
             raise UserError(f"{path}:{number}: there are two tokens called {found['name']}")
-        names.add(found["name"])
-        yield _digest(found["token"]), Caller(found["name"], scopes)
+        digest = _digest(found["token"])
+        if digest in tokens:
+            raise UserError(f"{path}:{number}: the token is there already, under another name")
+        names.add(found["name"].lower())
+        tokens.add(digest)
+        yield digest, Caller(found["name"], scopes)
     if not names:
         raise UserError(f"the token file {path} has no token")
+
+
+def _private_text(path: Path) -> str:
+    """The text of a file that only its owner may read. Raises UserError."""
+    try:
+        with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
+            if mode & (stat.S_IRWXG | stat.S_IRWXO):
+                raise UserError(f"the token file {path} can be read by others: chmod 600 {path}")
+            return file.read().decode()
+    except OSError as error:
+        raise UserError(f"the token file {path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"the token file {path} is no UTF-8 text") from None
 
 
 def _digest(token: str) -> bytes:
@@ -111,55 +132,83 @@ def _digest(token: str) -> bytes:
 
 
 class Sites:
-    """By which names the server may be called, and from pages of which sites."""
+    """By which names the server may be called, and from pages of which sites.
 
-    def __init__(self, host: str, hosts: Collection[str], origins: Collection[str]) -> None:
+    Where it listens at all addresses and nobody needs a token, it is called by an address or by the machine's name: any
+    other name could be one that a hostile site has turned to this machine, so that its pages count as the server's own.
+    """
+
+    def __init__(self, host: str, hosts: Collection[str], origins: Collection[str], *, tokens: bool) -> None:
         self.loopback = is_loopback(host)
-        self._hosts = {name.lower() for name in hosts} | {host.lower()}
+        self._hosts = {name_of(name) for name in hosts} | {host.lower()}
         if self.loopback:
             self._hosts |= {"localhost", "127.0.0.1", "::1"}
-        self._any = host in ("0.0.0.0", "::") and not hosts
-        self._origins = {origin.lower().rstrip("/") for origin in origins}
+        everywhere = host in ("0.0.0.0", "::")
+        self._any = everywhere and tokens and not hosts
+        self._addresses = everywhere
+        if everywhere:
+            machine = socket.gethostname().lower()
+            self._hosts |= {"localhost", machine, f"{machine}.local"}
+        self._origins = frozenset(map(origin_of, origins))
 
     def check(self, request: web.Request) -> None:
         """Raises Forbidden for what a browser sends on behalf of a page of another site."""
         host = request.headers.get("Host", "")
-        name = _hostname(host)
-        if name is None or not (self._any or name in self._hosts):
+        # A request for a whole URL names the host there, too.
+        if not self._called(host) or not self._called(request.host):
             raise Forbidden("this server is not called so; `latentgraph serve --allow-host NAME` lets it be")
-        origin = request.headers.get("Origin")
-        if origin is not None:
-            if not self._may(origin, host):
-                raise Forbidden("pages of other sites may not use this server; see `latentgraph serve --allow-origin`")
+        origin, site = request.headers.get("Origin"), request.headers.get("Sec-Fetch-Site", "none")
+        if origin is not None and origin.lower() in self._origins:
             return
+        if origin is not None and not _same(origin, host):
+            raise Forbidden("pages of other sites may not use this server; see `latentgraph serve --allow-origin`")
         # A picture of another site, say: browsers send no Origin with those. To follow a link to the page is no harm.
-        followed = request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
-        if request.headers.get("Sec-Fetch-Site", "none") not in ("none", "same-origin") and not followed:
-            raise Forbidden("pages of other sites may not use this server")
+        followed = origin is None and request.path == "/" and request.headers.get("Sec-Fetch-Mode") == "navigate"
+        if site not in ("none", "same-origin") and not followed:
+            raise Forbidden("pages of other sites may not use this server; see `latentgraph serve --allow-origin`")
 
     def allowed_origin(self, request: web.Request) -> str | None:
         """The origin to be named in the answer, where it is one of those that were allowed."""
         origin = request.headers.get("Origin")
         return origin if origin is not None and origin.lower() in self._origins else None
 
-    def _may(self, origin: str, host: str) -> bool:
-        if origin.lower() in self._origins:
-            return True
-        parts = urlsplit(origin)
-        return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
+    def _called(self, host: str) -> bool:
+        found = _HOST.fullmatch(host)
+        if found is None:
+            return False
+        name = found[1].strip("[]").lower()
+        return self._any or name in self._hosts or (self._addresses and _is_address(name))
+
+
+def origin_of(url: str) -> str:
+    """An origin as browsers send it, from a URL without a path. Raises UserError."""
+    scheme, _, host = url.lower().rstrip("/").partition("://")
+    if scheme not in ("http", "https") or not _HOST.fullmatch(host):
+        raise UserError(f"`--allow-origin {url}`: write a site as browsers do, such as https://example.org")
+    return f"{scheme}://{host}"
+
+
+def name_of(host: str) -> str:
+    """The name in a host with or without a port. Raises UserError."""
+    found = _HOST.fullmatch(host)
+    if found is None:
+        raise UserError(f"`--allow-host {host}`: write a name or an address, such as example.org")
+    return found[1].strip("[]").lower()
 
 
 def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_address(name: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(name)
     except ValueError:
         return False
+    return True
 
 
-def _hostname(host: str) -> str | None:
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
+def _same(origin: str, host: str) -> bool:
+    """Whether a page's origin is the server by the name by which it is called; in front of it there may be TLS."""
+    scheme, _, netloc = origin.partition("://")
+    return scheme in ("http", "https") and netloc.lower() == host.lower()

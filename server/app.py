@@ -13,13 +13,14 @@ from aiohttp import web
 
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
-from .errors import NotFound, Refusal, TooLarge, Unavailable
+from .errors import NotFound, Refusal, TooLarge, Unavailable, UnsupportedType
 from .routes import ROUTES, SERVER, Call, Route
 from .state import Server
 from .websocket import websocket
 
 PAGE = Path(__file__).parent / "page" / "built"
 
+SOFTWARE = "latentgraph"
 HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -49,6 +50,31 @@ def application(server: Server) -> web.Application:
     return app
 
 
+class Protocol(web.RequestHandler):
+    """How aiohttp speaks HTTP; what is none is answered like all that goes wrong.
+
+    aiohttp itself would repeat to whoever sent it, and in the log, the line that it cannot read: a token may be in it.
+    Nor does it unpack what comes packed, as a few bytes could be gigabytes.
+    """
+
+    def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(manager, loop=loop, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= 500:
+            return super().handle_error(request, status, exc, message)
+        response = _failed(status, "bad-request", "this is no HTTP request that can be read", HEADERS)
+        response.headers["Server"] = SOFTWARE
+        response.force_close()
+        return response
+
+
 def _handler(route: Route) -> Next:
     async def handle(request: web.Request) -> web.StreamResponse:
         caller = Caller("", frozenset())
@@ -66,6 +92,8 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
     server = request.app[SERVER]
     try:
         server.sites.check(request)
+        if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+            raise UnsupportedType("the body has to come as it is: leave out the header `Content-Encoding`")
         if request.method == "OPTIONS":
             return _preflight(request)
         return await handler(request)
@@ -79,13 +107,11 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
     except web.HTTPNotFound:
         return _refused(NotFound("there is nothing here; GET /v1/openapi.json lists what there is"))
     except web.HTTPException as error:
-        if error.status < 400:
-            raise
         return _failed(error.status, "bad-request", error.reason.lower())
     except (asyncio.CancelledError, ConnectionError):
         raise
     except (sqlite3.OperationalError, OSError) as error:
-        print(f"{request.method} {request.path}: {error}", file=sys.stderr)
+        print(f"{request.method} {request.rel_url.raw_path}: {error}", file=sys.stderr)
         return _refused(Unavailable("the server cannot do this now, its disk may be full"))
     except Exception:
         traceback.print_exc()
@@ -118,7 +144,7 @@ def _preflight(request: web.Request) -> web.Response:
 async def _headers(request: web.Request, response: web.StreamResponse) -> None:
     for name, value in HEADERS.items():
         response.headers.setdefault(name, value)
-    response.headers["Server"] = "latentgraph"
+    response.headers["Server"] = SOFTWARE
     origin = request.app[SERVER].sites.allowed_origin(request)
     if origin is not None:
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -37,6 +37,7 @@ async def send_file(request: web.Request, path: Path, media: str, name: str, dig
         part = _part(request, size, digest)
         inline = INLINE.fullmatch(media) is not None
         headers["Content-Type"] = media if inline else "application/octet-stream"
+        headers["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'; sandbox"
         headers["Content-Disposition"] = f"{'inline' if inline else 'attachment'}; filename*=UTF-8''{quote(name, '')}"
         if part is not None:
             headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{size}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import sqlite3
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +17,7 @@ from aiohttp import web
 from latentgraph.engine.cli import DONE
 from latentgraph.engine.problems import UserError
 
-from .app import application
+from .app import Protocol, application
 from .database import DatabaseError
 from .settings import Settings
 from .state import Server
@@ -27,6 +29,7 @@ BACKLOG = 1024
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; gives the exit code. Raises UserError where it cannot begin."""
+    os.umask(0o077)  # what this process and its workers write is nobody else's business
     with _alone(settings.data):
         try:
             asyncio.run(_serve(settings))
@@ -37,11 +40,14 @@ def serve(settings: Settings) -> int:
 
 async def _serve(settings: Settings) -> None:
     server = Server(settings)
-    runner = web.AppRunner(application(server), access_log=None, shutdown_timeout=2.0, handle_signals=False)
+    runner = web.AppRunner(application(server), shutdown_timeout=2.0, handle_signals=False)
     await runner.setup()
-    site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+    manager, loop = runner.server, asyncio.get_running_loop()
+    assert manager is not None
     try:
-        await site.start()
+        listening = await loop.create_server(
+            lambda: Protocol(manager, loop), settings.host, settings.port, backlog=BACKLOG
+        )
     except OSError as error:
         server.database.close()
         raise UserError(
@@ -49,7 +55,7 @@ async def _serve(settings: Settings) -> None:
         ) from None
     await server.open()
     tasks = [asyncio.create_task(tend(server)), asyncio.create_task(Webhooks(server).run())]
-    print(f"latentgraph serves at {_url(settings.host, runner)}", flush=True)
+    print(f"latentgraph serves at {_url(settings.host, listening)}", flush=True)
     if not settings.token_file and not server.sites.loopback:
         print("warning: everybody who reaches this address may do everything (--insecure)", file=sys.stderr)
     await _asked_to_stop()
@@ -58,7 +64,7 @@ async def _serve(settings: Settings) -> None:
         task.cancel()
     server.stopping.set()
     server.heads.wake_all()
-    await site.stop()
+    listening.close()
     closing = asyncio.create_task(server.close())
     await runner.cleanup()
     await closing
@@ -71,17 +77,25 @@ async def _asked_to_stop() -> None:
     await asked.wait()
 
 
-def _url(host: str, runner: web.AppRunner) -> str:
-    port = runner.addresses[0][1]
+def _url(host: str, listening: asyncio.Server) -> str:
+    port = listening.sockets[0].getsockname()[1]
     shown = f"[{host}]" if ":" in host else host
     return f"http://{shown}:{port}/"
+
+
+def _make_private(data: Path) -> None:
+    """Make a folder, or see to it that nobody else looks into the one that is there. Raises UserError."""
+    data.mkdir(parents=True, exist_ok=True)
+    if data.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        if any(data.iterdir()) and not (data / "lock").exists():
+            raise UserError(f"--data {data} has other things in it, and others can read it: name an empty folder")
+        data.chmod(0o700)
 
 
 @contextlib.contextmanager
 def _alone(data: Path) -> Iterator[None]:
     """Holds the data folder for this process. Raises UserError where another server has it."""
-    data.mkdir(parents=True, exist_ok=True)
-    data.chmod(0o700)
+    _make_private(data)
     with (data / "lock").open("w") as lock:
         try:
             import fcntl

@@ -51,7 +51,7 @@ class Server:
         self.checker = Checker(settings.policy.enforce(), self.known, settings.policy)
         self.uploads = Uploads(settings.uploads, self.database)
         self.tokens = Tokens(settings.token_file)
-        self.sites = Sites(settings.host, settings.hosts, settings.origins)
+        self.sites = Sites(settings.host, settings.hosts, settings.origins, tokens=self.tokens.needed)
         self.supervisor = Supervisor(settings, self.database, self.jobs, self.slots)
         self.checks = ThreadPoolExecutor(1, "checks")
         """One thread, so that a graph that takes long to check does not keep the event loop waiting."""

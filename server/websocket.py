@@ -13,10 +13,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from .access import Caller, bearer
-from .errors import BadRequest, Gone, NotFound, Refusal, TooMany, Unauthorized
+from .errors import BadRequest, Forbidden, Gone, NotFound, Refusal, TooMany, Unauthorized
 from .following import FeedFollower, Follower, JobFollower
 from .messages import REQUESTS, Cancel, Hello, ListJobs, OneJob, Request, Retry, Submission, Submit, Subscribe
 from .messages import Unsubscribe as Unsubscription
@@ -59,7 +59,7 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     if bearer(request) is not None or not server.tokens.needed:
         caller = server.tokens.of(request)
         caller.needs("read")
-    socket = web.WebSocketResponse(
+    socket = _Socket(
         protocols=(PROTOCOL,), heartbeat=30.0, max_msg_size=server.limits.body, compress=False, timeout=5.0
     )
     if not socket.can_prepare(request).ok:
@@ -71,6 +71,15 @@ async def websocket(request: web.Request) -> web.StreamResponse:
     finally:
         server.connections -= 1
     return socket
+
+
+class _Socket(web.WebSocketResponse):
+    """Closes with the protocol's own code where a frame is too large."""
+
+    async def close(self, *, code: int = 1000, message: bytes = b"", drain: bool = True) -> bool:
+        if code == WSCloseCode.MESSAGE_TOO_BIG:
+            code, message = TOO_LARGE, CLOSE_CODES[TOO_LARGE].encode()
+        return await super().close(code=code, message=message, drain=drain)
 
 
 class Connection:
@@ -103,13 +112,14 @@ class Connection:
                 task.cancel()
 
     async def _serve(self) -> None:
-        deadline = None if self._caller is not None else time.monotonic() + HELLO
+        deadline = asyncio.get_running_loop().time() + HELLO
         while True:
-            timeout = max(0.0, deadline - time.monotonic()) if deadline is not None and self._caller is None else None
             try:
-                message = await self.socket.receive(timeout)
+                # From the outside, because to `receive` a timeout of 0 is none.
+                async with asyncio.timeout_at(deadline if self._caller is None else None):
+                    message = await self.socket.receive()
             except TimeoutError:
-                raise Closed(SILENT, "no hello within 5 seconds") from None
+                raise Closed(SILENT, CLOSE_CODES[SILENT]) from None
             if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                 return
             self._count()
@@ -143,6 +153,8 @@ class Connection:
             await self._send({"id": number, "error": refusal.as_json()})
             if isinstance(refusal, Unauthorized):
                 raise Closed(NO_TOKEN, refusal.message) from None
+            if self._caller is None and isinstance(refusal, Forbidden):
+                raise Closed(FORBIDDEN, refusal.message) from None
             return
         await self._send({"id": number, "ok": found})
         if number in self._subscribing:
