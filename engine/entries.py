@@ -5,9 +5,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 
-def entries(group: str) -> list[EntryPoint]:
+@cache
+def entries(group: str) -> tuple[EntryPoint, ...]:
     """The entry points of a group, by name."""
-    return sorted(_all().select(group=group), key=lambda entry: entry.name)
+    return tuple(sorted(_all().select(group=group), key=lambda entry: entry.name))
 
 
 @cache

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from .access import Caller, Sites, Tokens
 from .blobs import Blobs
-from .checking import Asked, Checker
+from .checking import Accepted, Asked, Checker
 from .database import Database
 from .errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
 from .jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
@@ -27,6 +27,9 @@ from .settings import Settings
 from .slots import Slots
 from .supervisor import Supervisor
 from .uploads import Uploads
+
+SMALL = 2_000
+"""Characters of a graph whose check takes no longer than other things that the event loop does."""
 
 T = TypeVar("T")
 JOB = re.compile(r"j[0-9a-f]{22}")
@@ -118,7 +121,7 @@ class Server:
             raise Unavailable("the server is being stopped")
         asked = self.checker.asked(request.graph, request.params, caller.sees, request.name, tuple(request.targets))
         try:
-            accepted = self.checker.accepted(asked) or await self.in_checks(self.checker.accept, asked)
+            accepted = await self._accepted(asked)
         except Exception:
             self.counts["refused"] += 1
             raise
@@ -142,6 +145,14 @@ class Server:
     async def in_checks(self, do: Callable[[Asked], T], asked: Asked) -> T:
         """Have the checker do something, in its own thread."""
         return await asyncio.get_running_loop().run_in_executor(self.checks, do, asked)
+
+    async def _accepted(self, asked: Asked) -> Accepted:
+        """Small graphs are checked at once: while a thread did it, the event loop would wait for it all the same."""
+        known = self.checker.accepted(asked)
+        if known is not None:
+            return known
+        small = len(asked.text) <= SMALL
+        return self.checker.accept(asked) if small else await self.in_checks(self.checker.accept, asked)
 
     async def _keep(self, submission: Submission) -> dict[str, Any]:
         try:
@@ -182,7 +193,7 @@ class Server:
         caller.needs("submit")
         row = self.job(caller, job)
         asked = self.checker.asked_again(row, self.log.text(row))
-        accepted = await self.in_checks(self.checker.accept, asked)
+        accepted = await self._accepted(asked)
         return await self._keep(
             Submission(
                 owner=caller.name,

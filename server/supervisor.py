@@ -230,15 +230,20 @@ class Supervisor:
         finished = message["finished"]
         if self._closing and finished["status"] == "cancelled":
             await self._put_back(job.id, "the server was stopped", counts=False)
-        else:
-            await self.database.write_surely(
+            worker.job = None
+            return
+        ended = asyncio.ensure_future(
+            self.database.write_surely(
                 lambda connection: self.jobs.finish(
                     connection, job.id, finished, message.get("before", ()), message.get("files", ())
                 )
             )
-        self.slots.drop(job.id)
+        )
+        # The next job is claimed in the same commit, so that the worker need not wait for two.
         worker.job = None
         self._free(worker)
+        await ended
+        self.slots.drop(job.id)
 
     def _free(self, worker: Worker) -> None:
         worker.become("idle")
