@@ -20,6 +20,7 @@ const { metafile } = await build({
 await build({ entryPoints: { page: "style.css" }, bundle: true, minify: true, charset: "utf8", outdir: OUT });
 for (const file of ["index.html", "icon.svg"]) await copyFile(file, `${OUT}/${file}`);
 await writeFile(`${OUT}/LICENSES.txt`, await licences(Object.keys(metafile.inputs)));
+await import("./build-docs.mjs");
 
 /** The licences of the packages that the bundle has parts of. */
 async function licences(inputs) {

@@ -82,8 +82,8 @@ function said(status) {
   const { state, done, total } = status;
   if (total > 1 && (state === "running" || (state === "waiting" && done > 0) || done < total)) return state === "waiting" && !done ? "" : `${done} of ${total}`;
   if (state === "running") return status.steps ? `${status.step}/${status.steps}` : status.started ? seconds(Math.max(0, Date.now() / 1000 - status.started)) : "";
-  if (state === "computed") return seconds(status.seconds ?? 0) + (total > 1 ? ` · ${total}×` : "");
-  if (state === "reused") return total > 1 ? `${total}×` : "";
+  if (state === "computed") return total > 1 ? `${total}×` : seconds(status.seconds ?? 0);
+  if (state === "reused" && total > 1) return `${total}×`;
   return "";
 }
 

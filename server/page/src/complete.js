@@ -31,7 +31,7 @@ export function complete(context) {
 
 function found(context, typed, options, wanted = true) {
   if (!wanted || options.length === 0) return null;
-  return { from: context.pos - typed.length, options, validFor: /^[\w[\]./-]*$/ };
+  return { from: context.pos - typed.length, options, validFor: /^[\w[\]/-]*$/ };
 }
 
 function typeOf(node) {

@@ -94,7 +94,7 @@ function curve(points, down) {
   for (let index = 1; index < points.length; index++) {
     const [x0, y0] = points[index - 1];
     const [x1, y1] = points[index];
-    const bend = Math.max(18, (down ? y1 - y0 : x1 - x0) / 2);
+    const bend = (down ? y1 - y0 : x1 - x0) / 2;
     path += down ? `C${x0} ${y0 + bend} ${x1} ${y1 - bend} ${x1} ${y1}` : `C${x0 + bend} ${y0} ${x1 - bend} ${y1} ${x1} ${y1}`;
   }
   return path;

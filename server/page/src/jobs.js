@@ -10,7 +10,7 @@ import { picture } from "./images.js";
 import { openJob } from "./load.js";
 import { picturesOf } from "./outputs.js";
 import { showPanel } from "./panels.js";
-import { head, subscribe } from "./socket.js";
+import { subscribe } from "./socket.js";
 import { failed, shown } from "./toasts.js";
 
 const PAGE = 40;
@@ -39,13 +39,20 @@ export function makeJobs() {
 /** Takes the jobs as they are now, and follows what becomes of them; to be called when the connection is there. */
 export async function followJobs() {
   stop();
-  const after = await head(FEED);
   stop = subscribe(FEED, {
     event: (event) => received(event).catch(() => {}),
     progress: (each, job) => { progress.set(job, each); update(job); },
     reset: () => followJobs().catch(failed),
-  }, after);
+  }, await recently());
   await newest();
+}
+
+/** A place in the feed that is not long ago: the last event of the newest job. */
+async function recently() {
+  const { jobs: [job] } = await get("/v1/jobs?limit=1");
+  if (!job) return 0;
+  const { events } = await get(`/v1/jobs/${job.job}/events?after=${job.last - 1}`);
+  return events[0]?.cursor ?? 0;
 }
 
 async function newest() {

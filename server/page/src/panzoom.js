@@ -3,6 +3,7 @@
 const LEAST = 0.12;
 const MOST = 2.5;
 const MARGIN = 28;
+const TOOLS = 26; // How much higher the middle is for the buttons below.
 
 /** Lets the user move `content` (a group in `frame`, an SVG). `bounds()` gives what to fit. */
 export function panZoom(frame, content, bounds) {
@@ -24,8 +25,8 @@ export function panZoom(frame, content, bounds) {
     const area = bounds();
     const { clientWidth: width, clientHeight: height } = frame;
     if (!area || !width || !height) return;
-    const scale = Math.min(1.15, Math.max(LEAST, Math.min((width - 2 * MARGIN) / area.width, (height - 2 * MARGIN) / area.height)));
-    at = { x: (width - area.width * scale) / 2 - area.x * scale, y: (height - area.height * scale) / 2 - area.y * scale, scale };
+    const scale = Math.min(1.15, Math.max(LEAST, Math.min((width - 2 * MARGIN) / area.width, (height - 2 * MARGIN - TOOLS) / area.height)));
+    at = { x: (width - area.width * scale) / 2 - area.x * scale, y: (height - TOOLS - area.height * scale) / 2 - area.y * scale, scale };
     own = false;
     place();
   }

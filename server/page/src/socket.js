@@ -45,13 +45,6 @@ export function subscribe(target, listener, after = 0) {
   };
 }
 
-/** Where a feed is now. */
-export async function head(target) {
-  const { sub, head } = await request({ do: "subscribe", ...target, after: 0, previews: false });
-  request({ do: "unsubscribe", sub }).catch(() => {});
-  return head;
-}
-
 function request(frame) {
   const id = ++requests;
   return requestAs(id, frame);
