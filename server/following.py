@@ -7,7 +7,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .log import PAGE, Logged
+from .log import PAGE, Logged, is_final
 from .messages import Subscribe
 
 if TYPE_CHECKING:
@@ -46,12 +46,12 @@ class JobFollower:
                 if not caught_up:
                     await self._tell(f'"caught_up":{self.after}', False)
                     caught_up = True
-                    if server.log.job(self.job) is None:
-                        return  # it was deleted
+                row = server.log.job(self.job)
+                if row is None or (is_final(row["state"]) and self.after >= row["last"]):
+                    await self._tell('"end":true', False)  # it was deleted, or all of it was known already
+                    return
                 await self._send_slots()
                 await more.wait()
-                if server.log.job(self.job) is None:
-                    return
 
     async def _send(self, page: list[Logged]) -> None:
         for event in page:

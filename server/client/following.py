@@ -113,6 +113,8 @@ class _Connection:
             elif "event" in frame:
                 if self._is_next(frame[self.followed.number]):
                     yield event({name: value for name, value in frame.items() if name != "sub"})
+                    if self.followed.dense and frame["event"] == "run_finished":
+                        return
             elif "progress" in frame:
                 job = frame.get("job") or self.followed.wanted["job"]
                 yield event({"event": "progress", "job": job, **frame["progress"]})

@@ -49,6 +49,8 @@ class Shown:
                 self._preview(event)
                 return
             case events.Interrupted():
+                for node in sorted(self.computing):
+                    self.progress.take({"event": "node_finished", "node": node, "status": "interrupted"})
                 self.computing.clear()
                 self.failures.clear()
                 self.say(f"interrupted: {event.reason}; it starts again, and reuses what was finished")
@@ -68,6 +70,8 @@ class Shown:
                 await self._output(event.name, event.value)
                 return
             case events.RunFinished():
+                for name in event.outputs.keys() - self.outputs.keys() - self.not_written.keys():
+                    await self._output(name, event.outputs[name])  # told before what the server has lost
                 self._end(event)
                 return
         if event.told.get("node") or not isinstance(event, events.Log):

@@ -2,6 +2,8 @@
 
 import asyncio
 import hashlib
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,6 +116,7 @@ def test_events_are_typed_numbered_and_end_with_the_run(client: Client) -> None:
     assert isinstance(finished["painted"].seconds, float)
     assert events[-1].outputs["sum"] == 3.5
     assert list(job.follow(after=len(events) - 2)) == events[-2:]
+    assert list(job.follow(after=len(events))) == []
 
 
 def test_progress_and_previews_come_while_a_node_runs(client: Client) -> None:
@@ -199,6 +202,33 @@ def test_jobs_are_listed_retried_and_deleted(client: Client) -> None:
     assert (refused.value.code, refused.value.temporary) == ("not-found", False)
     with pytest.raises(ServerError):
         list(job.follow())
+
+
+def test_importing_the_client_imports_neither_the_engine_nor_the_server() -> None:
+    program = (
+        "import sys, latentgraph.server.client\n"
+        "print(*(name for name in sys.modules if name.startswith(('latentgraph.', 'torch', 'pydantic'))))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    names = {name for name in done.stdout.split() if not name.startswith("latentgraph.server.client")}
+    assert names == {"latentgraph.server"}
+
+
+def test_ctrl_c_while_following_leaves_the_client_usable(server: serving.Server) -> None:
+    program = f"""
+import os, signal, threading
+from latentgraph.server.client import Client
+with Client({server.url!r}) as client:
+    job = client.submit({STEPS!r}, {{"steps": 1003}})
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+    try:
+        for event in job.follow():
+            pass
+    except KeyboardInterrupt:
+        print(job.cancel())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=30)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "cancelling\n", "")
 
 
 def test_the_same_key_is_the_same_job(client: Client) -> None:

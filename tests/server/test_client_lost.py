@@ -28,14 +28,29 @@ CHAIN = (
 
 
 class Cutting:
-    """A proxy that cuts every connection after a random while, in the middle of whatever is being said."""
+    """A proxy that cuts every connection after a random while, in the middle of whatever is being said.
 
-    def __init__(self, port: int, seed: int) -> None:
-        self.target, self.random, self.cuts, self.port = port, random.Random(seed), 0, 0
+    Of the first `swallowed` connections it passes on what the client says, and cuts them when an answer comes.
+    """
+
+    def __init__(self, port: int, seed: int, longest: float = 0.25, swallowed: int = 0) -> None:
+        self.target, self.random, self.longest, self.swallowed = port, random.Random(seed), longest, swallowed
+        self.cuts, self.port = 0, 0
         self.ready, self.loop = threading.Event(), asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),), daemon=True)
         self.thread.start()
         self.ready.wait(5)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> "Cutting":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.loop.call_soon_threadsafe(self.over.set)
+        self.thread.join()
 
     async def _serve(self) -> None:
         self.over = asyncio.Event()
@@ -47,8 +62,12 @@ class Cutting:
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
-            copies = [asyncio.ensure_future(copy) for copy in (self._copy(reader, back), self._copy(there, writer))]
-            await asyncio.wait(copies, timeout=self.random.uniform(0.005, 0.25), return_when=asyncio.FIRST_COMPLETED)
+            self.swallowed -= 1
+            swallow = self.swallowed >= 0
+            answer = there.read(1) if swallow else self._copy(there, writer)
+            copies = [asyncio.ensure_future(copy) for copy in (self._copy(reader, back), answer)]
+            longest = 10 if swallow else self.random.uniform(0.005, self.longest)
+            await asyncio.wait(copies, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
             self.cuts += 1
             for task in copies:
                 task.cancel()
@@ -61,27 +80,31 @@ class Cutting:
                 writer.write(piece)
                 await writer.drain()
 
-    def close(self) -> None:
-        self.loop.call_soon_threadsafe(self.over.set)
-        self.thread.join()
-
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[serving.Server]:
+def mortal(tmp_path: Path) -> Iterator[serving.Server]:
+    """A server that may be killed."""
     running = serving.start(tmp_path, "--nodes", NODES, "--workers", "1", nodes=False)
     yield running
     running.stop()
 
 
-def test_a_server_that_is_killed_and_comes_back_is_followed_without_a_gap(server: serving.Server) -> None:
-    said: list[str] = []
-    with Client(server.url, patience=60, notice=said.append) as client:
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
+    """A server that is there all the time."""
+    running = serving.start(tmp_path_factory.mktemp("server"), "--nodes", NODES, "--workers", "1", nodes=False)
+    yield running
+    running.stop()
+
+
+def test_a_server_that_is_killed_and_comes_back_is_followed_without_a_gap(mortal: serving.Server) -> None:
+    with Client(mortal.url, patience=60) as client:
         job = client.submit(CHAIN)
         events = []
         for event in job.follow():
             events.append(event)
             if isinstance(event, NodeFinished) and (event.node, event.status) == ("n2", "computed"):
-                server.restart()
+                mortal.restart()
         numbers = [event.seq for event in events if event.seq]
         assert numbers == list(range(1, len(numbers) + 1))
         assert any(isinstance(event, Interrupted) for event in events)
@@ -91,23 +114,23 @@ def test_a_server_that_is_killed_and_comes_back_is_followed_without_a_gap(server
         assert job.result().outputs == {"last": 0.15}
 
 
-def test_a_lost_server_is_said_to_be_lost_and_to_be_back(server: serving.Server) -> None:
+def test_a_lost_server_is_said_to_be_lost_and_to_be_back(mortal: serving.Server) -> None:
     said: list[str] = []
-    with Client(server.url, patience=60, notice=said.append) as client:
+    with Client(mortal.url, patience=60, notice=said.append) as client:
         job = client.submit(CHAIN, {"name": "b"})
-        threading.Timer(2.5, server.restart).start()
-        server.kill()
+        threading.Timer(2.5, mortal.restart).start()
+        mortal.kill()
         assert job.result().outputs == {"last": 0.15}
-    assert [message.replace(server.url, "URL") for message in said] == [
+    assert [message.replace(mortal.url, "URL") for message in said] == [
         "URL does not answer; waiting for it",
         "the server answers again",
     ]
 
 
-def test_a_server_that_does_not_come_back_is_unreachable_after_a_while(server: serving.Server) -> None:
-    with Client(server.url, patience=1.5, notice=lambda message: None) as client:
+def test_a_server_that_does_not_come_back_is_unreachable_after_a_while(mortal: serving.Server) -> None:
+    with Client(mortal.url, patience=1.5, notice=lambda message: None) as client:
         job = client.submit(CHAIN, {"name": "c"})
-        server.kill()
+        mortal.kill()
         with pytest.raises(Unreachable, match="tried for"):
             job.result()
         with pytest.raises(Unreachable):
@@ -118,19 +141,37 @@ def test_a_server_that_does_not_come_back_is_unreachable_after_a_while(server: s
 def test_through_a_connection_that_is_cut_at_random_every_event_comes_once_and_in_order(
     seed: int, server: serving.Server
 ) -> None:
-    proxy = Cutting(server.port, seed)
-    try:
-        with Client(f"http://127.0.0.1:{proxy.port}", patience=60, notice=lambda message: None) as client:
-            job = client.submit(CHAIN, {"name": f"cut {seed}"})
-            through = [event for event in job.follow() if event.seq]
-            assert job.result().outputs == {"last": 0.15}
-            assert len(client.jobs()) == 1, "a submission that was sent again made a second job"
-    finally:
-        proxy.close()
-    assert proxy.cuts > 5
+    with Cutting(server.port, seed) as proxy, Client(proxy.url, patience=60) as client:
+        job = client.submit(CHAIN, {"name": f"cut {seed}"})
+        through = [event for event in job.follow() if event.seq]
+        assert job.result().outputs == {"last": 0.15}
+        assert proxy.cuts > 5
     with Client(server.url) as client:
         assert through == list(client.follow(job.id))
     assert [event.seq for event in through] == list(range(1, len(through) + 1))
+
+
+def test_a_submission_that_was_not_answered_is_sent_again_and_makes_one_job(server: serving.Server) -> None:
+    with Cutting(server.port, 1, longest=60, swallowed=2) as proxy, Client(proxy.url, patience=60) as client:
+        job = client.submit(CHAIN, {"name": "swallowed"})
+        assert proxy.cuts == 2
+        assert job.existing
+        job.cancel()
+    with Client(server.url) as client:
+        assert [found["job"] for found in client.jobs() if found["params"]["name"] == "swallowed"] == [job.id]
+
+
+def test_a_retry_that_was_not_answered_is_not_sent_again(server: serving.Server) -> None:
+    with Client(server.url) as client:
+        first = client.submit(CHAIN, {"name": "retried"})
+        first.cancel()
+        list(first.follow())
+        with Cutting(server.port, 1, longest=60, swallowed=1) as proxy, Client(proxy.url) as through:
+            with pytest.raises(Unreachable, match="may have done"):
+                through.retry(first.id)
+        again = [found for found in client.jobs() if found["params"]["name"] == "retried"]
+        assert len(again) == 2
+        client.cancel(again[0]["job"])
 
 
 def test_files_come_whole_through_a_connection_that_is_cut(server: serving.Server, tmp_path: Path) -> None:
@@ -138,15 +179,16 @@ def test_files_come_whole_through_a_connection_that_is_cut(server: serving.Serve
         "latentgraph: 1\nparams:\n  file: {type: File}\nnodes:\n"
         "  loaded: {type: Load, inputs: {file: $params.file}}\noutputs:\n  image: $loaded\n"
     )
-    content = random.Random(5).randbytes(1_000_000).hex().encode()
-    proxy = Cutting(server.port, 4)
-    try:
-        with Client(f"http://127.0.0.1:{proxy.port}", patience=60, notice=lambda message: None) as client:
-            image = client.run(graph, {"file": client.upload(content, "a.txt")}).outputs["image"]
-            assert image.read().startswith(content)
-            assert image.save(tmp_path).read_bytes().startswith(content)
-    finally:
-        proxy.close()
+    content = random.Random(5).randbytes(3_000_000).hex().encode()
+    with Client(server.url) as client:
+        job = client.submit(graph, {"file": client.upload(content, "a.txt")})
+        job.result()
+    with Cutting(server.port, 4, longest=0.05) as proxy, Client(proxy.url, patience=60) as client:
+        image = client.result(job.id).outputs["image"]
+        before = proxy.cuts
+        assert image.read().startswith(content)
+        assert image.save(tmp_path).read_bytes().startswith(content)
+        assert proxy.cuts > before + 1
 
 
 def test_a_position_in_another_epoch_is_answered_with_a_snapshot(server: serving.Server) -> None:
