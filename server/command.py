@@ -45,7 +45,7 @@ class ServeCommand:
         _several(parser, "--limit", "NAME=NUMBER", "set one of the limits that GET /v1/server lists")
         _several(parser, "--allow-host", "NAME", "a name by which this server may be called")
         _several(parser, "--allow-origin", "URL", "a site whose pages may use this server")
-        _several(parser, "--webhook", "URL", "webhooks may be sent to URLs that begin so")
+        _several(parser, "--webhook", "URL", "webhooks may be sent there, and below")
         parser.add_argument("--keep-days", type=_number, default=30.0, metavar="N", help="how long jobs are kept (30)")
         parser.add_argument("--keep-bytes", default="20GB", metavar="SIZE", help="of their outputs together (20GB)")
         parser.add_argument(

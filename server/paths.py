@@ -2,19 +2,43 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
+import tempfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-_PATH = re.compile(r"""(?<![\w:/.<$-])(?:[A-Za-z]:)?/(?:[^\s/'"`:;,|<>()\[\]{}]+/)+(?=[^\s/])""")
-"""The folders of an absolute path: each that begins after something that is no part of a path, or of a URL."""
+_URL = r"""[A-Za-z][A-Za-z0-9+.-]*://(?!/)[^\s'"`<>|]+"""
+_FOLDERS = r"""(?:[^\s/'"`:;,|<>()\[\]{}]+/)"""
+_PATH = rf"(?<![\w/.<$-])(?:file://|[A-Za-z]:)?/{_FOLDERS}+(?=[^\s/])"
+"""The folders of an absolute path, which begins after something that is no part of a path."""
+
+_hidden: set[str] = set()
+_pattern = re.compile(rf"(?P<url>{_URL})|{_PATH}")
 
 _TEXTS = ("error", "message", "help", "file", "reason")
 
 
 def without_folders(text: str) -> str:
-    """A text in which absolute paths have only their last part, whether they exist or not."""
-    return _PATH.sub("…/", text)
+    """A text in which absolute paths have only their last part, whether they exist or not. URLs stay as they are."""
+    return _pattern.sub(lambda found: found["url"] or ("…/" if found[0].endswith("/") else "…"), text)
+
+
+def hide(*folders: str | Path) -> None:
+    """From now on, `without_folders` knows these, whatever is in their names and wherever they stand in a text."""
+    global _pattern
+    _hidden.update(name for folder in folders for name in (os.path.abspath(folder), os.path.realpath(folder)))
+    names = "|".join(re.escape(name) for name in sorted(_hidden - {"/"}, key=len, reverse=True))
+    known = rf"(?<![\w.-])(?:{names})(?:/{_FOLDERS}*(?=[^\s/])|(?![\w-]))"
+    _pattern = re.compile(rf"(?P<url>{_URL})|{known}|{_PATH}")
+
+
+hide(os.path.expanduser("~"), sys.prefix, tempfile.gettempdir(), Path(__file__).parents[1])
+with contextlib.suppress(OSError):  # it may be gone
+    hide(os.getcwd())
 
 
 def clean(found: Any) -> Any:

@@ -14,12 +14,17 @@ from latentgraph.engine.registry import Registry, load_registry
 from latentgraph.engine.roots import confine, uploads_in
 
 from .limits import Limits
+from .paths import hide
 from .uploads import folders_of
 
 
 @dataclass(frozen=True)
 class Policy:
-    """A node type may run where `allow` names it, or where it has no effects and `deny` does not name it."""
+    """A node type may run where it has no effects, or `allow` names it, and `deny` does not name it.
+
+    Where both name it, the one that says more of its name counts, and `deny` where they say as much: `--allow '*'
+    --deny Phones` allows all but one, `--deny '*' --allow KSampler` one alone.
+    """
 
     nodes: tuple[str, ...] = ()
     allow: tuple[str, ...] = ()
@@ -39,12 +44,12 @@ class Policy:
         registry = load_registry(map(Path, self.nodes))
         for node_type in list(registry):
             name = node_type.__name__
-            if any(fnmatchcase(name, pattern) for pattern in self.allow):
-                continue
-            if any(fnmatchcase(name, pattern) for pattern in self.deny):
+            allowed, denied = _named(name, self.allow), _named(name, self.deny)
+            if denied >= allowed and denied >= 0:
                 registry.refuse(name, "this server excludes it")
-            elif node_type.effects:
+            elif node_type.effects and allowed < 0:
                 registry.refuse(name, f"it {' and '.join(node_type.effects)}, and this server does not allow it")
+        hide(*self.files, self.graphs, self.uploads, *self.closed)
         confine([*map(Path, self.files), Path(self.graphs), *shipped_folders()], map(Path, self.closed))
         return registry
 
@@ -62,3 +67,8 @@ class Policy:
             for name, value in found.items()
         }
         return cls(**{**values, "limits": Limits(**values["limits"])})
+
+
+def _named(name: str, patterns: Sequence[str]) -> int:
+    """How many letters of a name the pattern says that says most of it; -1 where none fits."""
+    return max((len(pattern.replace("*", "")) for pattern in patterns if fnmatchcase(name, pattern)), default=-1)

@@ -23,6 +23,7 @@ from .jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
 from .known import KnownGraphs
 from .log import Heads, Log
 from .messages import Submission as Submitted
+from .receivers import Receivers
 from .settings import Settings
 from .slots import Slots
 from .supervisor import Supervisor
@@ -55,6 +56,7 @@ class Server:
         self.uploads = Uploads(settings.uploads, self.database)
         self.tokens = Tokens(settings.token_file)
         self.sites = Sites(settings.host, settings.hosts, settings.origins, tokens=self.tokens.needed)
+        self.receivers = Receivers(settings.webhooks)
         self.supervisor = Supervisor(settings, self.database, self.jobs, self.slots)
         self.checks = ThreadPoolExecutor(1, "checks")
         """One thread, so that a graph that takes long to check does not keep the event loop waiting."""
@@ -247,5 +249,5 @@ class Server:
         }
 
     def _webhook_allowed(self, url: str | None) -> None:
-        if url is not None and not any(url.startswith(prefix) for prefix in self.settings.webhooks):
+        if url is not None and not self.receivers.allow(url):
             raise Forbidden("webhooks may not be sent there; `latentgraph serve --webhook URL` says where they may")

@@ -31,8 +31,8 @@ TIMEOUT = 15.0
 class Webhooks:
     """Delivers what is due, one after the other."""
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+    def __init__(self, server: Server, first_pause: float = FIRST_PAUSE) -> None:
+        self.server, self.first_pause = server, first_pause
         self.secret = secret(server.settings.data / "webhook-secret") if server.settings.webhooks else b""
 
     async def run(self) -> None:
@@ -49,7 +49,7 @@ class Webhooks:
                         await self._deliver(session, row)
                     if not due:
                         try:
-                            await asyncio.wait_for(more.wait(), FIRST_PAUSE)
+                            await asyncio.wait_for(more.wait(), self.first_pause)
                         except TimeoutError:
                             continue
 
@@ -63,7 +63,8 @@ class Webhooks:
     async def _deliver(self, session: aiohttp.ClientSession, row: Any) -> None:
         job, database = row["job"], self.server.database
         found = self.server.log.job(job)
-        if found is None:
+        if found is None or not self.server.receivers.allow(row["url"]):
+            await self._drop(job)  # where it may be sent can have changed since it was asked for
             return
         events = self.server.log.events(job, found["last"] - 1)
         document = {
@@ -80,15 +81,18 @@ class Webhooks:
             delivered = False
         attempts = row["attempts"] + 1
         if delivered or attempts >= ATTEMPTS:
-            await database.write_surely(
-                lambda connection: connection.execute("delete from deliveries where job = ?", (job,))
-            )
+            await self._drop(job)
             return
-        due = time.time() + min(FIRST_PAUSE * 4 ** (attempts - 1), LONGEST_PAUSE)
+        due = time.time() + min(self.first_pause * 4 ** (attempts - 1), LONGEST_PAUSE)
         await database.write_surely(
             lambda connection: connection.execute(
                 "update deliveries set attempts = ?, due = ? where job = ?", (attempts, due, job)
             )
+        )
+
+    async def _drop(self, job: str) -> None:
+        await self.server.database.write_surely(
+            lambda connection: connection.execute("delete from deliveries where job = ?", (job,))
         )
 
 
