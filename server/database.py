@@ -50,7 +50,7 @@ create table jobs(
     bytes integer not null default 0     -- of its outputs
 ) without rowid;
 create index jobs_due on jobs(priority desc, rank, id) where state = 'queued';
-create index jobs_of on jobs(owner, state);
+create index jobs_of on jobs(owner, state, rank);
 create index jobs_in on jobs(state);
 create index jobs_finished on jobs(finished) where finished is not null;
 create unique index jobs_key on jobs(owner, key) where key is not null;
