@@ -208,7 +208,7 @@ def _described(known: Known, text: bytes) -> dict[str, Any]:
     "uploads",
     scope="submit",
     body={"application/octet-stream": {}, "multipart/form-data": FORM},
-    query={"name": Parameter(str | None, None, "what the file is called")},
+    query={"name": Parameter(str, None, "what the file is called")},
 )
 async def upload(call: Call) -> web.StreamResponse:
     """Upload a file for a graph's inputs: as the body, or as the part `file` of a form."""

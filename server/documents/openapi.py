@@ -89,7 +89,7 @@ class _Document:
         found: dict[str, Any] = {
             "operationId": route.name,
             "tags": [route.tag],
-            "summary": prose(route.summary).partition(". ")[0].rstrip("."),
+            "summary": prose(route.summary).partition(". ")[0].rstrip(".").replace("`", ""),
             "description": prose(route.summary),
             "parameters": [*self.parameters(route)],
             "responses": {str(status): answer for status, answer in self.answers(route)},
