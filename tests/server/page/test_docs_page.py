@@ -32,6 +32,5 @@ def test_the_websocket_can_be_tried(open_page: Open, server: serving.Server) -> 
     page.get_by_label("Request").select_option("jobs")
     page.get_by_role("button", name="Send").click()
     expect(page.get_by_role("log")).to_contain_text('"ok":{"jobs":[')
-    details = page.locator("#websocket details").filter(has_text="The job is over")
-    details.locator("summary").click()
-    expect(details).to_contain_text('"const": "run_finished"')
+    page.get_by_text("The job is over", exact=True).click()
+    expect(page.locator("#websocket details[open]")).to_contain_text('"const": "run_finished"')
