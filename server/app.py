@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
-import sys
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from .routes import ROUTES, SERVER, Call, Route
 from .state import Server
 from .websocket import websocket
 
+LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page" / "built"
 
 SOFTWARE = "latentgraph"
@@ -111,10 +111,10 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionError):
         raise
     except (sqlite3.OperationalError, OSError) as error:
-        print(f"{request.method} {request.rel_url.raw_path}: {error}", file=sys.stderr)
+        LOG.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
         return _refused(Unavailable("the server cannot do this now, its disk may be full"))
     except Exception:
-        traceback.print_exc()
+        LOG.exception("%s %s", request.method, request.rel_url.raw_path)
         return _failed(500, "internal", "the server has made a mistake; its log says which")
 
 

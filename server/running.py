@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import sqlite3
 import stat
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,11 +24,15 @@ from .state import Server
 from .tending import tend
 from .webhooks import Webhooks
 
+LOG = logging.getLogger(__name__)
+
 BACKLOG = 1024
 
 
 def serve(settings: Settings) -> int:
     """Serve until SIGTERM or Ctrl-C; gives the exit code. Raises UserError where it cannot begin."""
+    # Unlike print, it goes on where what it writes to is full.
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
     os.umask(0o077)  # what this process and its workers write is nobody else's business
     with _alone(settings.data):
         try:
@@ -57,9 +61,9 @@ async def _serve(settings: Settings) -> None:
     tasks = [asyncio.create_task(tend(server)), asyncio.create_task(Webhooks(server).run())]
     print(f"latentgraph serves at {_url(settings.host, listening)}", flush=True)
     if not settings.token_file and not server.sites.loopback:
-        print("warning: everybody who reaches this address may do everything (--insecure)", file=sys.stderr)
+        LOG.warning("warning: everybody who reaches this address may do everything (--insecure)")
     await _asked_to_stop()
-    print("stopping; what runs goes on when the server is there again", file=sys.stderr)
+    LOG.info("stopping; what runs goes on when the server is there again")
     for task in tasks:
         task.cancel()
     server.stopping.set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -21,6 +22,8 @@ from .frames import HEADER, PREVIEW, packed, unpacked_preview
 from .jobs import Claimed, Jobs
 from .settings import Settings
 from .slots import Slots
+
+LOG = logging.getLogger(__name__)
 
 HELD = 8
 """So many models are taken to be still loaded in a worker."""
@@ -156,7 +159,7 @@ class Supervisor:
                 reader = await self._started(worker)
                 await self._listen(worker, reader)
             except (OSError, ValueError) as error:
-                print(f"worker {worker.number}: {error}", file=sys.stderr)
+                LOG.error("worker %s: %s", worker.number, error)
             reason = await self._ended(worker)
             job, worker.job = worker.job, None
             worker.become("starting")

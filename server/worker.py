@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import logging
 import os
 import queue
 import signal
@@ -15,7 +16,6 @@ import socket
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +37,8 @@ from .blobs import Blobs
 from .frames import HEADER, packed, packed_preview
 from .paths import clean
 from .policy import Policy
+
+LOG = logging.getLogger(__name__)
 
 TOGETHER = 0.005
 """Seconds that events may wait for others, so that a thousand quick nodes are not two thousand messages."""
@@ -140,7 +142,7 @@ class Worker:
         try:
             ended = self._run(job)
         except Exception as error:  # of the engine, or a full disk: the job has failed, the worker goes on
-            traceback.print_exc()
+            LOG.exception("the job %s", self.job)
             ended = {"finished": _finished(Run(status="failed"), {}, explained(error))}
         self.outbox.message({"job": self.job, **ended})
         self._cancelling.discard(self.job)
@@ -191,7 +193,7 @@ class Worker:
         if self.job:
             self.outbox.event({"event": "log", "message": message})
         else:
-            print(f"warning: {message}", file=sys.stderr)
+            LOG.warning("%s", message)
 
 
 @dataclass
@@ -281,6 +283,7 @@ def _die_with_parent() -> None:
 
 def main(descriptor: int) -> None:
     """Work for the server at the other end of a socket."""
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
     _die_with_parent()
     # Ctrl-C in a terminal reaches the whole group: the server decides what becomes of its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
