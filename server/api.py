@@ -16,7 +16,7 @@ from .events import JobId, Seq
 from .files import FILE, send_file
 from .log import PAGE, is_final
 from .routes import Call, Parameter, answer, route
-from .streams import SSE, stream
+from .streams import SSE, position_of, stream
 
 Wait = Annotated[float, Field(ge=0, le=300)]
 LIMIT = Parameter(Annotated[int, Field(ge=1, le=500)], 50, "at most so many")
@@ -130,12 +130,12 @@ async def job_graph(call: Call) -> web.StreamResponse:
 )
 async def events(call: Call) -> web.StreamResponse:
     """The events of a job after `after`; as server-sent events until its end, where `Accept` asks for that."""
-    server, row = call.server, call.server.job(call.caller, call.part("job"))
+    server, row, after = call.server, call.server.job(call.caller, call.part("job")), position_of(call)
     if SSE in call.request.headers.get("Accept", ""):
         return await stream(call, row["id"], None)
-    found = server.log.events(row["id"], call.query["after"], PAGE)
+    found = server.log.events(row["id"], after, PAGE)
     listed = [json.loads("{" + event.text) for event in found]
-    last = found[-1].seq if found else call.query["after"]
+    last = found[-1].seq if found else after
     return answer({"events": listed, "last": last, "end": any(event.last for event in found), "epoch": server.epoch})
 
 

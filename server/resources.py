@@ -8,9 +8,10 @@ import mimetypes
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from aiohttp import BodyPartReader, web
+from pydantic import Field
 
 from latentgraph.engine import describe
 from latentgraph.engine.graph import read_graph
@@ -27,8 +28,10 @@ from .metrics import metrics_text
 from .pictures import oversized
 from .routes import Call, Parameter, answer, route
 
+FileName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]+$")]
 YAML = ("application/yaml", "text/yaml", "text/plain")
-FORM = {"type": "object", "required": ["file"], "properties": {"file": {"type": "string", "format": "binary"}}}
+FILE_CONTENT = {"type": "string", "format": "binary", "minLength": 1}
+FORM = {"type": "object", "required": ["file"], "properties": {"file": FILE_CONTENT}}
 
 
 @route("GET", "/v1/health", {200: messages.Health}, "server", scope=None)
@@ -152,7 +155,7 @@ async def graph(call: Call) -> web.StreamResponse:
     {201: messages.GraphAbout, 200: messages.GraphAbout},
     "graphs",
     scope="submit",
-    body={media: {"type": "string"} for media in YAML},
+    body={media: {} for media in YAML},
 )
 async def keep_graph(call: Call) -> web.StreamResponse:
     """Keep a graph of one's own under a name; it need not be right yet."""
@@ -207,8 +210,8 @@ def _described(known: Known, text: bytes) -> dict[str, Any]:
     {201: messages.Upload, 200: messages.Upload},
     "uploads",
     scope="submit",
-    body={"application/octet-stream": {}, "multipart/form-data": FORM},
-    query={"name": Parameter(str, None, "what the file is called")},
+    body={"application/octet-stream": FILE_CONTENT, "multipart/form-data": FORM},
+    query={"name": Parameter(FileName, None, "what the file is called")},
 )
 async def upload(call: Call) -> web.StreamResponse:
     """Upload a file for a graph's inputs: as the body, or as the part `file` of a form."""

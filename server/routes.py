@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from .access import Caller
 from .errors import BadRequest, TooLarge, UnsupportedType
 from .events import Digest, JobId
+from .known import NAME
 from .state import Server
 
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
@@ -29,11 +30,12 @@ class Parameter:
     description: str
 
 
+GraphName = Annotated[str, Field(pattern=f"^{NAME.pattern}$")]
 PARTS: dict[str, Parameter] = {
     "job": Parameter(JobId, None, "a job's id"),
     "file": Parameter(str, None, "an output file's name; slashes in it stay as they are, or are written %2F"),
     "digest": Parameter(Digest, None, "what an upload's content has as its SHA-256"),
-    "graph": Parameter(str, None, "a graph's name, such as `txt2img` or `train/vae`; slashes may be written %2F"),
+    "graph": Parameter(GraphName, None, "a graph's name, such as `txt2img` or `train/vae`; slashes may be written %2F"),
     "type": Parameter(str, None, "a node type's name, such as `KSampler`"),
 }
 """What the parts of paths are, by the names that they have there."""

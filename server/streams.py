@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 
 from aiohttp import web
 
@@ -12,6 +13,7 @@ from .errors import BadRequest, Gone, TooMany
 from .routes import Call
 
 SSE = "text/event-stream"
+LAST_ID = re.compile("[0-9]{0,15}")
 BEAT = 15.0
 """Seconds after which an idle stream says that it is still there."""
 
@@ -21,8 +23,7 @@ PATIENCE = 60.0
 
 async def stream(call: Call, job: str | None, owner: str | None) -> web.StreamResponse:
     """The events of a job until its end, or of an owner's jobs for as long as the client wants."""
-    server, after = call.server, _last_id(call.request)
-    position = call.query["after"] if after is None else after
+    server, position = call.server, position_of(call)
     if job is None and 0 < position < server.log.forgotten():
         raise Gone("events after that are not kept any more", first=server.log.forgotten() + 1, epoch=server.epoch)
     if server.connections >= server.limits.connections:
@@ -58,11 +59,11 @@ async def _follow(call: Call, response: web.StreamResponse, job: str | None, own
                     await asyncio.wait_for(response.write(b": still here\n\n"), PATIENCE)
 
 
-def _last_id(request: web.Request) -> int | None:
-    """What an EventSource that comes back has seen. Raises BadRequest."""
-    text = request.headers.get("Last-Event-ID", "")
+def position_of(call: Call) -> int:
+    """After which event to go on: what an EventSource that comes back has seen, or `after`. Raises BadRequest."""
+    text = call.request.headers.get("Last-Event-ID", "")
     if not text:
-        return None
-    if not text.isascii() or not text.isdecimal() or len(text) > 16:
+        return int(call.query["after"])
+    if not LAST_ID.fullmatch(text):
         raise BadRequest("`Last-Event-ID` is a whole number")
     return int(text)

@@ -14,7 +14,7 @@ from ..errors import Refusal
 from ..messages import Failed
 from ..routes import PARTS, ROUTES, Parameter, Route
 from ..state import Server
-from ..streams import SSE
+from ..streams import LAST_ID, SSE
 from .schemas import RECEIVED, SENT, Mode, prose, schemas
 
 JSON = "application/json"
@@ -109,10 +109,10 @@ class _Document:
         for name, parameter in route.query.items():
             yield self.parameter("query", name, parameter)
         if SSE in (route.streams, route.answers.get(200)):
-            yield _header("the `id` of the last event that was seen", "Last-Event-ID", r"^[0-9]{1,15}$")
+            yield _header("the `id` of the last event that was seen", "Last-Event-ID", f"^{LAST_ID.pattern}$")
         if route.file:
-            yield _header("the part that is wanted", "Range", r"^bytes=[0-9]+-[0-9]*$")
-            yield _header("the ETag of the file that you have", "If-None-Match", r'^"[0-9a-f]{64}"$')
+            yield _header("the part that is wanted, such as `bytes=100-`; one that cannot be read is ignored", "Range")
+            yield _header("the ETag of the file that you have", "If-None-Match")
 
     def parameter(self, place: str, name: str, parameter: Parameter) -> dict[str, Any]:
         schema = dict(self.schemas[id(parameter.type), RECEIVED])
