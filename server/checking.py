@@ -34,6 +34,9 @@ from .policy import Policy
 REMEMBERED = 512
 """Graphs of which it is kept that they can run."""
 
+SMALL = 2_000
+"""Characters of a graph whose check takes no longer than other things that the event loop does."""
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -94,12 +97,11 @@ class Checker:
             raise BadRequest("`graph` is the name of a graph, its YAML text, or an object")
         found = self.known.get(graph)
         if found is not None:
-            return Asked(found.file.read_text(), name or found.short, found.file.parent, reader, params, targets)
+            return Asked(found.text, name or found.short, found.file.parent, reader, params, targets)
         if "\n" not in graph and ":" not in graph:
             near = nearest(graph, [known.name for known in self.known])
-            raise BadRequest(
-                f"there is no graph `{graph}`" + (f"; did you mean `{near}`?" if near else ""), code="unknown-graph"
-            )
+            meant = f"; did you mean `{near}`?" if near else ""
+            raise BadRequest(f"there is no graph `{graph[:100]}`{meant}", code="unknown-graph")
         return Asked(graph, name or "graph", NOWHERE, reader, params, targets)
 
     @staticmethod
@@ -108,6 +110,12 @@ class Checker:
         request, params = json.loads(row["request"]), json.loads(row["params"])
         folder, targets = Path(request["folder"]), tuple(request["targets"])
         return Asked(text, row["graph"], folder, request["reader"], params, targets)
+
+    def is_quick(self, asked: Asked) -> bool:
+        """Whether a graph is checked in an instant: it is small, as its params are, and has no large folder read, nor
+        another graph file."""
+        read = self.policy.files or ".yaml" in asked.text or ".yml" in asked.text
+        return not read and len(asked.text) <= SMALL and len(json.dumps(asked.params)) <= SMALL
 
     def accepted(self, asked: Asked) -> Accepted | None:
         """What `accept` gave for the same before, if that is remembered: programs submit the same again and again."""

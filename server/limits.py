@@ -28,6 +28,8 @@ class Limits:
     """Of all pictures of a batch together, and of an uploaded picture."""
     steps: int = 100_000
     """Of one sampling or training."""
+    graphs: int = 1_000
+    """Graphs that clients may keep by name, all together."""
     queue: int = 1_000
     """Jobs that one client may have waiting."""
     connections: int = 2_000

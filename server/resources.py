@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import mimetypes
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,22 +15,26 @@ from aiohttp import BodyPartReader, web
 from pydantic import Field
 
 from latentgraph.engine import describe
-from latentgraph.engine.graph import read_graph
-from latentgraph.engine.problems import Problems
 from latentgraph.engine.schema import graph_schema
 from latentgraph.engine.store import default_folder, open_store
 
 from . import described, messages
 from .documents import asyncapi, openapi
-from .errors import BadRequest, Forbidden, NotFound, TooLarge, UnsupportedType
+from .errors import BadRequest, Forbidden, NotFound, TooLarge, TooMany, UnsupportedType
 from .files import FILE, send_file
-from .known import Known
+from .known import Known, TooManyGraphs
 from .metrics import metrics_text
 from .pictures import oversized
 from .routes import Call, Parameter, answer, route
 
 FileName = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^/\\\x00-\x1f\x7f]+$")]
 YAML = ("application/yaml", "text/yaml", "text/plain")
+FORM_AROUND = 4096
+"""So many bytes of a form are not the file's."""
+
+FIRST_PART = 30.0
+"""Seconds within which a form's file has to begin."""
+
 FILE_CONTENT = {"type": "string", "format": "binary", "minLength": 1}
 FORM = {"type": "object", "required": ["file"], "properties": {"file": FILE_CONTENT}}
 
@@ -58,14 +63,14 @@ async def about(call: Call) -> web.StreamResponse:
 @route("GET", "/v1/queue", {200: messages.Queue}, "server")
 async def queue(call: Call) -> web.StreamResponse:
     """How many jobs wait and run, and what the workers do."""
-    return answer(call.server.queue())
+    return answer(call.server.queue(call.caller))
 
 
 @route("POST", "/v1/queue", {200: messages.Queue}, "server", scope="admin", body=messages.Pause)
 async def pause(call: Call) -> web.StreamResponse:
     """Let the queue stand still, or go on. What runs is not touched."""
     await call.server.pause(call.caller, (await call.body(messages.Pause)).paused)
-    return answer(call.server.queue())
+    return answer(call.server.queue(call.caller))
 
 
 @route("GET", "/v1/store", {200: described.StoreAbout}, "server")
@@ -138,15 +143,14 @@ async def schema(call: Call) -> web.StreamResponse:
 @route("GET", "/v1/graphs", {200: messages.GraphList}, "graphs")
 async def graphs(call: Call) -> web.StreamResponse:
     """The graphs that ship and the user's own, with their params."""
-    return answer({"graphs": [_described(known, known.file.read_bytes()) for known in call.server.known]})
+    known = call.server.known
+    return answer({"graphs": await asyncio.to_thread(lambda: [known.described(graph) for graph in known])})
 
 
 @route("GET", "/v1/graphs/{graph:.+}", {200: messages.GraphAbout}, "graphs", refusals=(404,))
 async def graph(call: Call) -> web.StreamResponse:
     """One graph, with its text."""
-    known = _known(call)
-    text = known.file.read_bytes()
-    return answer({**_described(known, text), "text": text.decode("utf-8-sig", "replace")})
+    return answer(await _with_text(call))
 
 
 @route(
@@ -156,6 +160,7 @@ async def graph(call: Call) -> web.StreamResponse:
     "graphs",
     scope="submit",
     body={media: {} for media in YAML},
+    refusals=(429,),
 )
 async def keep_graph(call: Call) -> web.StreamResponse:
     """Keep a graph of one's own under a name; it need not be right yet."""
@@ -168,10 +173,13 @@ async def keep_graph(call: Call) -> web.StreamResponse:
     try:
         text = content.decode("utf-8-sig")
         new = server.known.keep(name, text)
-    except ValueError as error:  # no UTF-8, or no name
+    except UnicodeDecodeError:
+        raise BadRequest("the text is not UTF-8") from None
+    except ValueError as error:  # no name
         raise BadRequest(str(error)) from None
-    known = _known(call)
-    return answer({**_described(known, content), "text": text}, 201 if new else 200)
+    except TooManyGraphs:
+        raise TooMany(f"there are {server.limits.graphs} graphs, which is the most") from None
+    return answer(await _with_text(call), 201 if new else 200)
 
 
 @route("DELETE", "/v1/graphs/{graph:.+}", {204: None}, "graphs", scope="submit", refusals=(404,))
@@ -184,21 +192,20 @@ async def drop_graph(call: Call) -> web.StreamResponse:
     return web.Response(status=204)
 
 
+async def _with_text(call: Call) -> dict[str, Any]:
+    known = _known(call)
+    try:
+        text = known.text
+    except FileNotFoundError:
+        raise NotFound("there is no such graph") from None
+    return {**await asyncio.to_thread(call.server.known.described, known), "text": text}
+
+
 def _known(call: Call) -> Known:
     found = call.server.known.get(call.part("graph"))
     if found is None:
         raise NotFound("there is no such graph")
     return found
-
-
-def _described(known: Known, text: bytes) -> dict[str, Any]:
-    """What can be read of a graph; one that is no YAML has a name only."""
-    try:
-        read = read_graph(text, known.name, known.short, known.file.parent, Problems())
-    except Exception:  # GraphWrong; whatever somebody wrote must not hide the other graphs
-        return {"name": known.name, "description": "", "own": known.own, "params": [], "outputs": []}
-    found = describe.graph(known.name, known.file, read)
-    return {name: found[name] for name in ("name", "description", "params", "outputs")} | {"own": known.own}
 
 
 # uploads
@@ -216,6 +223,8 @@ def _described(known: Known, text: bytes) -> dict[str, Any]:
 async def upload(call: Call) -> web.StreamResponse:
     """Upload a file for a graph's inputs: as the body, or as the part `file` of a form."""
     server, digest = call.server, hashlib.sha256()
+    if (call.request.content_length or 0) > server.limits.upload + FORM_AROUND:
+        raise TooLarge(f"the file is larger than {server.limits.upload:,} bytes")
     name, media, chunks = await _received(call)
     with tempfile.NamedTemporaryFile(dir=server.settings.uploads, prefix=".", delete=False) as file:
         path, size = Path(file.name), 0
@@ -229,7 +238,7 @@ async def upload(call: Call) -> web.StreamResponse:
             file.flush()
             if size == 0:
                 raise BadRequest("the file is empty")
-            if (said := oversized(path, server.limits.pixels)) is not None:
+            if (said := await asyncio.to_thread(oversized, path, server.limits.pixels)) is not None:
                 raise TooLarge(said)
             there = server.uploads.has(call.caller, digest.hexdigest())
             found = await server.uploads.keep(call.caller, name, media, path, digest.hexdigest())
@@ -245,21 +254,32 @@ async def _received(call: Call) -> tuple[str, str, AsyncIterator[bytes]]:
     if request.content_type != "multipart/form-data":
         media = mimetypes.guess_type(name or "")[0] or request.content_type
         return name or "upload", media, request.content.iter_chunked(1 << 16)
-    try:
-        async for part in await request.multipart():
-            if isinstance(part, BodyPartReader) and part.name == "file":
-                called = name or Path(part.filename or "upload").name
-                said = part.headers.get("Content-Type", "application/octet-stream")
-                media = mimetypes.guess_type(called)[0] or said
-                return called, media, _chunks(part)
-    except (ValueError, AssertionError) as error:
-        raise BadRequest(f"the form cannot be read: {error}") from None
-    raise BadRequest("the form has no part `file`")
+    with _form():
+        async with asyncio.timeout(FIRST_PART):
+            part = await (await request.multipart()).next()
+    if not isinstance(part, BodyPartReader) or part.name != "file":
+        raise BadRequest("the form has no part `file`, or not as the first")
+    called = name or Path(part.filename or "upload").name
+    said = part.headers.get("Content-Type", "application/octet-stream")
+    return called, mimetypes.guess_type(called)[0] or said, _chunks(part)
 
 
 async def _chunks(part: BodyPartReader) -> AsyncIterator[bytes]:
-    while chunk := await part.read_chunk(1 << 16):
+    while True:
+        with _form():
+            chunk = await part.read_chunk(1 << 16)
+        if not chunk:
+            return
         yield chunk
+
+
+@contextlib.contextmanager
+def _form() -> Iterator[None]:
+    """What aiohttp raises where a form is none."""
+    try:
+        yield
+    except (ValueError, AssertionError, RuntimeError, TimeoutError) as error:
+        raise BadRequest(f"the form cannot be read: {error}") from None
 
 
 @route("GET", "/v1/uploads/{digest}", {200: FILE}, "uploads", file=True, refusals=(404,))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import re
 import sqlite3
-import sys
+from collections import defaultdict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
@@ -29,10 +30,8 @@ from .slots import Slots
 from .supervisor import Supervisor
 from .uploads import Uploads
 
-SMALL = 2_000
-"""Characters of a graph whose check takes no longer than other things that the event loop does."""
-
 T = TypeVar("T")
+LOG = logging.getLogger(__name__)
 JOB = re.compile(r"j[0-9a-f]{22}")
 
 
@@ -51,7 +50,7 @@ class Server:
         self.log = Log(self.database.reading)
         self.slots = Slots(lambda job: self.heads.wake([job]))
         self.blobs = Blobs(settings.blobs, power=settings.durability == "power")
-        self.known = KnownGraphs(settings.graphs)
+        self.known = KnownGraphs(settings.graphs, self.limits.graphs)
         self.checker = Checker(settings.policy.enforce(), self.known, settings.policy)
         self.uploads = Uploads(settings.uploads, self.database)
         self.tokens = Tokens(settings.token_file)
@@ -60,6 +59,8 @@ class Server:
         self.supervisor = Supervisor(settings, self.database, self.jobs, self.slots)
         self.checks = ThreadPoolExecutor(1, "checks")
         """One thread, so that a graph that takes long to check does not keep the event loop waiting."""
+        self._turns: defaultdict[str | None, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By whose uploads a graph may read."""
         self.epoch = ""
         self.connections = 0
         self.counts: dict[str, int] = {"submitted": 0, "refused": 0}
@@ -145,16 +146,19 @@ class Server:
         return await self._keep(submission)
 
     async def in_checks(self, do: Callable[[Asked], T], asked: Asked) -> T:
-        """Have the checker do something, in its own thread."""
-        return await asyncio.get_running_loop().run_in_executor(self.checks, do, asked)
+        """Have the checker do something, in its own thread. One graph of a client waits for the other: checking a large
+        one takes seconds, which others would have to wait as often as somebody sends one."""
+        async with self._turns[asked.reader]:
+            return await asyncio.get_running_loop().run_in_executor(self.checks, do, asked)
 
     async def _accepted(self, asked: Asked) -> Accepted:
         """Small graphs are checked at once: while a thread did it, the event loop would wait for it all the same."""
         known = self.checker.accepted(asked)
         if known is not None:
             return known
-        small = len(asked.text) <= SMALL
-        return self.checker.accept(asked) if small else await self.in_checks(self.checker.accept, asked)
+        if self.checker.is_quick(asked):
+            return self.checker.accept(asked)
+        return await self.in_checks(self.checker.accept, asked)
 
     async def _keep(self, submission: Submission) -> dict[str, Any]:
         try:
@@ -166,7 +170,7 @@ class Server:
         except QueueFull:
             raise TooMany(f"you have {self.limits.queue} jobs waiting, which is the most") from None
         except sqlite3.OperationalError as error:
-            print(f"nothing can be kept: {error}", file=sys.stderr)
+            LOG.error("nothing can be kept: %s", error)
             raise Unavailable("the server cannot keep anything now, its disk may be full") from None
         self.counts["submitted"] += not existing
         self.supervisor.look()
@@ -240,12 +244,17 @@ class Server:
             "limits": self.limits.as_json(),
         }
 
-    def queue(self) -> dict[str, Any]:
+    def queue(self, caller: Caller) -> dict[str, Any]:
+        """What the workers do, and which jobs of the caller they run."""
+        workers = [worker.as_json() for worker in self.supervisor.workers]
+        for about, worker in zip(workers, self.supervisor.workers, strict=True):
+            if worker.job is not None and caller.sees not in (None, worker.job.owner):
+                del about["job"]
         return {
             "queued": self.log.count("queued"),
             "running": self.log.count("running"),
             "paused": self.supervisor.paused,
-            "workers": [worker.as_json() for worker in self.supervisor.workers],
+            "workers": workers,
         }
 
     def _webhook_allowed(self, url: str | None) -> None:
