@@ -88,6 +88,7 @@ class FeedFollower:
         with server.heads.waiting(f"@{self.owner}") as more:
             while not server.stopping.is_set():
                 more.clear()
+                head = server.log.head(None)  # before the page, which then has all that is below it
                 page = server.log.feed(self.owner, self.after)
                 for event in page:
                     await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
@@ -100,5 +101,5 @@ class FeedFollower:
                 try:
                     await asyncio.wait_for(more.wait(), BOOKMARK)
                 except TimeoutError:
-                    self.after = max(self.after, server.log.head(None))
+                    self.after = max(self.after, head)
                     await self.connection.send_text(f'{{"sub":{self.number},"bookmark":{self.after}}}')
