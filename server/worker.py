@@ -68,7 +68,7 @@ class Outbox:
     def event(self, event: Event) -> None:
         with self._lock:
             if event["event"] == "progress":
-                self._progress[event["node"]] = {name: value for name, value in event.items() if name != "event"}
+                self._progress[event["node"]] = clean({name: event[name] for name in event if name != "event"})
             else:
                 self._waiting.append(clean(event))
             if time.monotonic() - self._sent > TOGETHER:
