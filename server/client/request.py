@@ -16,7 +16,7 @@ from latentgraph.engine.values import UNUSABLE
 
 from .client import AsyncClient, name_for
 
-_ONLY_PARAMS = "only files that params name are sent to the server: make it a param of type File"
+_ONLY_PARAMS = "files of params are sent; folders, graph files and files that nodes name have to be at the server"
 
 
 @dataclass

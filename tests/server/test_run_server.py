@@ -202,7 +202,7 @@ def test_what_cannot_be_sent_is_said(there: Run, tmp_path: Path) -> None:
     answer = there("paint.yaml")
     assert answer.code == 2
     assert "error[missing-file]" in answer.err
-    assert "only files that params name are sent" in answer.err
+    assert "files that nodes name have to be at the server" in answer.err
     for options in (["--check"], ["--strict"], ["--profile"], ["--store", "s"], ["--no-store"], ["--jobs", "2"]):
         refused = there("paint.yaml", *options)
         assert refused.code == 2
