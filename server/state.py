@@ -42,6 +42,9 @@ class Server:
         self.settings = settings
         self.version = version("latentgraph")
         self.limits = settings.policy.limits
+        self.tokens = Tokens(settings.token_file)
+        self.sites = Sites(settings.host, settings.hosts, settings.origins, tokens=self.tokens.needed)
+        self.receivers = Receivers(settings.webhooks)
         for folder in (settings.data, settings.blobs, settings.uploads, settings.graphs):
             folder.mkdir(parents=True, exist_ok=True)
         self.heads = Heads()
@@ -53,9 +56,6 @@ class Server:
         self.known = KnownGraphs(settings.graphs, self.limits.graphs)
         self.checker = Checker(settings.policy.enforce(), self.known, settings.policy)
         self.uploads = Uploads(settings.uploads, self.database)
-        self.tokens = Tokens(settings.token_file)
-        self.sites = Sites(settings.host, settings.hosts, settings.origins, tokens=self.tokens.needed)
-        self.receivers = Receivers(settings.webhooks)
         self.supervisor = Supervisor(settings, self.database, self.jobs, self.slots)
         self.checks = ThreadPoolExecutor(1, "checks")
         """One thread, so that a graph that takes long to check does not keep the event loop waiting."""
