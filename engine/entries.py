@@ -5,10 +5,9 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 
-@cache
-def entries(group: str) -> tuple[EntryPoint, ...]:
+def entries(group: str) -> list[EntryPoint]:
     """The entry points of a group, by name."""
-    return tuple(sorted(_all().select(group=group), key=lambda entry: entry.name))
+    return sorted(_all().select(group=group), key=lambda entry: entry.name)
 
 
 @cache

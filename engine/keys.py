@@ -12,6 +12,7 @@ import hashlib
 import os
 from collections.abc import Callable, Mapping
 from functools import cache
+from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .code import Code, code_of
@@ -131,20 +132,20 @@ class Keys:
 def environment(code: Code) -> dict[str, str]:
     """The facts that decide the numbers which the code computes, as packages name them for what it imports."""
     facts: dict[str, str] = {}
-    for entry in entries(ENVIRONMENTS):
+    for entry in _environments():
         if entry.name in code.distributions:
             facts |= _facts(entry.name)
     return facts
 
 
 @cache
+def _environments() -> list[EntryPoint]:
+    return entries(ENVIRONMENTS)
+
+
+@cache
 def _facts(name: str) -> dict[str, str]:
-    return {
-        key: str(value)
-        for entry in entries(ENVIRONMENTS)
-        if entry.name == name
-        for key, value in entry.load()().items()
-    }
+    return {key: str(value) for entry in _environments() if entry.name == name for key, value in entry.load()().items()}
 
 
 def state_key(kind: Kind, prefix_key: object) -> str:

@@ -9,12 +9,15 @@ from typing import Any
 from .check import check
 from .checked import CheckedGraph
 from .diagnostics import Diagnostic, GraphWrong, Note, Place, nearest
-from .graph import Graph, Param, outside_limits
+from .graph import Graph, Param, outside_limits, read_graph
+from .ports import PortType
 from .problems import Problems
 from .registry import Registry
-from .session import load_text
 from .source import read as read_tree
 from .values import UNUSABLE, Refused, admitted, converted, typed
+
+REMEMBERED = 64
+"""Graphs that are kept as they were read, because programs that serve read the same ones again and again."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +65,40 @@ def checked(written: Written, registry: Registry, given: Given | None) -> Checke
     problems = Problems()
     read = None
     try:
-        loaded = load_text(written.text, written.name, written.file, written.folder, registry)
-        read = loaded.graph
-        problems.found += loaded.problems
-        values = None if given is None else GivenParams(loaded.graph, problems, texts).values(given)
+        read, found = _read(written)
+        problems.found += found
+        values = None if given is None else GivenParams(read, problems, texts).values(given)
         problems.drop_missing_defaults(values or {})
-        graph = check(loaded.graph, registry, problems, values)
+        graph = check(read, registry, problems, values)
     except GraphWrong as wrong:
         problems.found += wrong.diagnostics
         return Checked(None, problems.in_order(), texts | problems.texts, read)
     return Checked(None if problems.any_errors else graph, problems.in_order(), texts | problems.texts, read)
+
+
+_remembered: dict[Written, tuple[Graph, tuple[Diagnostic, ...]]] = {}
+
+
+def _read(written: Written) -> tuple[Graph, tuple[Diagnostic, ...]]:
+    """The graph and what is wrong with its form; of the last few graphs it is remembered. Raises GraphWrong."""
+    known = _remembered.get(written)
+    if known is not None:
+        return known
+    problems = Problems()
+    graph = read_graph(written.text, written.file, written.name, written.folder, problems)
+    known = graph, tuple(problems.found)
+    if not any(_names_files(param.default) for param in graph.params.values()):
+        # Whether a file is there, and what is in it, has to be looked at each time.
+        if len(_remembered) >= REMEMBERED:
+            _remembered.pop(next(iter(_remembered)), None)
+        _remembered[written] = known
+    return known
+
+
+def _names_files(default: Any) -> bool:
+    if isinstance(default, tuple):
+        return any(map(_names_files, default))
+    return default is UNUSABLE or isinstance(default, PortType)
 
 
 class GivenParams:

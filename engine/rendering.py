@@ -71,15 +71,20 @@ def _kept(key: str, store: Store) -> tuple[Written, ...] | None:
     if record is None:
         return None
     files = [store.value(ref) for ref in record.refs()]
-    if not all(isinstance(file, File) for file in files):
+    suffixes = record.about.get("suffixes", ())
+    if len(suffixes) != len(files) or not all(isinstance(file, File) for file in files):
         return None
-    return tuple(Written(file.name, file.read()) for file in files if isinstance(file, File))
+    return tuple(
+        Written(suffix, file.read()) for suffix, file in zip(suffixes, files, strict=True) if isinstance(file, File)
+    )
 
 
 def _keep(key: str, value: Ref, files: tuple[Written, ...], live: Live, store: Store) -> None:
     taken: dict[str, PortType] = {}
     refs = tuple(live.by_reference(File(file.suffix, content=file.content), taken) for file in files)
-    store.keep(Record(key, {"files": refs}, about={"type": f"{value.type} as files"}, made=time.time()), taken)
+    # Not as the files' names: a file is its content, whatever an equal one elsewhere is called.
+    about = {"type": f"{value.type} as files", "suffixes": [file.suffix for file in files]}
+    store.keep(Record(key, {"files": refs}, about=about, made=time.time()), taken)
     for ref in refs:
         live.release(ref)
 

@@ -50,6 +50,14 @@ def test_the_same_result_is_the_same_file(latentgraph: Command, tmp_path: Path) 
     assert len(list((tmp_path / "output").iterdir())) == 2
 
 
+def test_an_input_with_the_content_of_an_output_does_not_change_its_name(latentgraph: Command, tmp_path: Path) -> None:
+    (tmp_path / "a.md").write_text("a dog")
+    (tmp_path / "same.yaml").write_text(graph("loaded: {type: Load, inputs: {file: a.md}}", "image: $loaded"))
+    first = latentgraph("run", "same.yaml", "--no-metadata").out
+    assert first.rstrip().endswith(".txt")
+    assert latentgraph("run", "same.yaml", "--no-metadata").out == first
+
+
 def test_metadata_is_written_unless_unwanted(latentgraph: Command, tmp_path: Path) -> None:
     latentgraph("run", "paint.yaml", "--output", "with")
     latentgraph("run", "paint.yaml", "--output", "without", "--no-metadata")
