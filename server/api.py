@@ -145,7 +145,7 @@ async def feed(call: Call) -> web.StreamResponse:
     return await stream(call, None, call.caller.name)
 
 
-@route("GET", "/v1/jobs/{job}/outputs/{file:.+}", {200: FILE}, "jobs", file=True, refusals=(404,))
+@route("GET", r"/v1/jobs/{job}/outputs/{file:[\s\S]+}", {200: FILE}, "jobs", file=True, refusals=(404,))
 async def output(call: Call) -> web.StreamResponse:
     """A file of an output. Ranges and ETags are understood."""
     row = call.server.job(call.caller, call.part("job"))

@@ -3,13 +3,14 @@ are made from them. In answers, a field whose default is None is left out where 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from .described import Box, Diagnostic, Link, NodeType, Param
 from .events import Digest, Event, JobId, Seq, Value
 
+Graph = Annotated[str, Field(pattern=r"\S")] | dict[str, JsonValue]
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -22,7 +23,7 @@ class Request(BaseModel):
 class Submission(Request):
     """A graph to be run."""
 
-    graph: str | dict[str, JsonValue] = Field(
+    graph: Graph = Field(
         description="the name of a graph that the server knows, YAML text, or the graph as an object",
         examples=["txt2img"],
     )
@@ -43,7 +44,7 @@ class Submission(Request):
 class Check(Request):
     """A graph to be looked at, without running it."""
 
-    graph: str | dict[str, JsonValue] = Field(examples=["txt2img"])
+    graph: Graph = Field(examples=["txt2img"])
     params: dict[str, JsonValue] | None = Field(
         None, description="where they are not given, params without a default may stay open"
     )

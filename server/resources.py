@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import Field
 
 from latentgraph.engine import describe
@@ -147,7 +148,7 @@ async def graphs(call: Call) -> web.StreamResponse:
     return answer({"graphs": await asyncio.to_thread(lambda: [known.described(graph) for graph in known])})
 
 
-@route("GET", "/v1/graphs/{graph:.+}", {200: messages.GraphAbout}, "graphs", refusals=(404,))
+@route("GET", r"/v1/graphs/{graph:[\s\S]+}", {200: messages.GraphAbout}, "graphs", refusals=(404,))
 async def graph(call: Call) -> web.StreamResponse:
     """One graph, with its text."""
     return answer(await _with_text(call))
@@ -155,7 +156,7 @@ async def graph(call: Call) -> web.StreamResponse:
 
 @route(
     "PUT",
-    "/v1/graphs/{graph:.+}",
+    r"/v1/graphs/{graph:[\s\S]+}",
     {201: messages.GraphAbout, 200: messages.GraphAbout},
     "graphs",
     scope="submit",
@@ -182,7 +183,7 @@ async def keep_graph(call: Call) -> web.StreamResponse:
     return answer(await _with_text(call), 201 if new else 200)
 
 
-@route("DELETE", "/v1/graphs/{graph:.+}", {204: None}, "graphs", scope="submit", refusals=(404,))
+@route("DELETE", r"/v1/graphs/{graph:[\s\S]+}", {204: None}, "graphs", scope="submit", refusals=(404,))
 async def drop_graph(call: Call) -> web.StreamResponse:
     """Delete a graph of one's own."""
     known = _known(call)
@@ -278,7 +279,7 @@ def _form() -> Iterator[None]:
     """What aiohttp raises where a form is none."""
     try:
         yield
-    except (ValueError, AssertionError, RuntimeError, TimeoutError) as error:
+    except (HttpProcessingError, ValueError, AssertionError, RuntimeError, TimeoutError) as error:
         raise BadRequest(f"the form cannot be read: {error}") from None
 
 
