@@ -177,19 +177,22 @@ class Database:
 
     def _commit(self, changes: list[tuple[Change, asyncio.Future[Any]]]) -> Results:
         connection, results = self._writing, Results()
+        several = len(changes) > 1
         self.changed = set()
         try:
             connection.execute("begin immediate")
             for change, future in changes:
-                connection.execute("savepoint change")
+                if several:
+                    connection.execute("savepoint change")
                 try:
                     results.append((future, change(connection), None))
                 except Exception as error:
-                    if not connection.in_transaction:
-                        raise  # a full disk undoes everything
+                    if not (several and connection.in_transaction):
+                        raise  # it was alone, or a full disk has undone everything
                     connection.execute("rollback to change")
                     results.append((future, None, error))
-                connection.execute("release change")
+                if several:
+                    connection.execute("release change")
             connection.execute("commit")
         except Exception as error:
             if connection.in_transaction:

@@ -88,7 +88,6 @@ class FeedFollower:
         with server.heads.waiting(f"@{self.owner}") as more:
             while not server.stopping.is_set():
                 more.clear()
-                head = server.log.head(None)  # before the page, which then has all that is below it
                 page = server.log.feed(self.owner, self.after)
                 for event in page:
                     await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
@@ -99,7 +98,11 @@ class FeedFollower:
                     await self.connection.send_text(f'{{"sub":{self.number},"caught_up":{self.after}}}')
                     caught_up = True
                 try:
-                    await asyncio.wait_for(more.wait(), BOOKMARK)
+                    async with asyncio.timeout(BOOKMARK):
+                        await more.wait()
                 except TimeoutError:
+                    head = server.log.head(None)
+                    if server.log.feed(self.owner, self.after, 1):
+                        continue  # it was committed a moment ago
                     self.after = max(self.after, head)
                     await self.connection.send_text(f'{{"sub":{self.number},"bookmark":{self.after}}}')

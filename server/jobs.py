@@ -71,6 +71,8 @@ class Jobs:
     def __init__(self, changed: Any) -> None:
         self._changed = changed
         self._newest = ""
+        self._rank: int | None = None
+        """The rank of the job that was started last; found in the database when it is first needed."""
 
     def new_id(self) -> str:
         """An id that sorts after all that were given before."""
@@ -97,7 +99,7 @@ class Jobs:
         connection.execute("insert or ignore into texts values(?, ?)", (submission.text_digest, submission.text))
         connection.execute(
             "insert into jobs(id, owner, graph, text, request, params, key, body, priority, rank, affinity, state,"
-            " created) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?)",
+            " created, last) values(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'queued', ?, 1)",
             (
                 job,
                 submission.owner,
@@ -108,25 +110,30 @@ class Jobs:
                 submission.key,
                 submission.body,
                 submission.priority,
-                max(last or 0, _started_rank(connection)) + 1,
+                max(last or 0, self._started_rank(connection)) + 1,
                 _json(list(submission.affinity)),
                 now,
             ),
         )
         if submission.webhook is not None:
             connection.execute("insert into deliveries(job, url, due) values(?, ?, 0)", (job, submission.webhook))
-        self.append(connection, job, submission.owner, [{"event": "queued", "graph": submission.graph}])
+        self._insert(connection, job, submission.owner, 0, [{"event": "queued", "graph": submission.graph}])
         return job, "queued", False
 
     def append(self, connection: sqlite3.Connection, job: str, owner: str, events: Sequence[Mapping[str, Any]]) -> None:
         """Add events to a job's log."""
-        (last,) = connection.execute("select last from jobs where id = ?", (job,)).fetchone()
+        count = len(events)
+        row = connection.execute("update jobs set last = last + ? where id = ? returning last", (count, job)).fetchone()
+        self._insert(connection, job, owner, row["last"] - count, events)
+
+    def _insert(
+        self, connection: sqlite3.Connection, job: str, owner: str, last: int, events: Sequence[Mapping[str, Any]]
+    ) -> None:
         now = time.time()
         connection.executemany(
             "insert into events(job, owner, seq, time, body) values(?, ?, ?, ?, ?)",
             [(job, owner, last + number, now, _json(event)) for number, event in enumerate(events, 1)],
         )
-        connection.execute("update jobs set last = ? where id = ?", (last + len(events), job))
         self._changed((job, owner))
 
     def claim(self, connection: sqlite3.Connection, held: Sequence[Collection[str]]) -> tuple[Claimed, int] | None:
@@ -152,7 +159,7 @@ class Jobs:
             "update jobs set state = 'running', attempts = attempts + 1, started = coalesce(started, ?) where id = ?",
             (time.time(), row["id"]),
         )
-        connection.execute("insert or replace into meta values('rank', ?)", (str(row["rank"]),))
+        self._rank = max(row["rank"], self._started_rank(connection))
         self._changed((row["id"], row["owner"]))
         (text,) = connection.execute("select text from texts where digest = ?", (row["text"],)).fetchone()
         claimed = Claimed(
@@ -166,6 +173,11 @@ class Jobs:
             row["attempts"] + 1,
         )
         return claimed, worker
+
+    def _started_rank(self, connection: sqlite3.Connection) -> int:
+        if self._rank is None:
+            (self._rank,) = connection.execute("select coalesce(max(rank), 0) from jobs where attempts > 0").fetchone()
+        return self._rank
 
     def finish(
         self,
@@ -197,7 +209,6 @@ class Jobs:
             "insert or replace into outputs values(?, ?, ?, ?, ?)",
             [(job, file["file"], file["digest"], file["media"], file["size"]) for file in files],
         )
-        connection.execute("update deliveries set due = ? where job = ?", (time.time(), job))
         self.append(connection, job, row["owner"], [*before, finished])
         return True
 
@@ -257,11 +268,6 @@ def _ended(status: str, error: str | None = None) -> dict[str, Any]:
     lists: dict[str, Any] = {"computed": [], "reused": [], "failed": [], "skipped": []}
     event = {"event": "run_finished", "status": status, **lists, "outputs": {}}
     return {**event, "error": error} if error else event
-
-
-def _started_rank(connection: sqlite3.Connection) -> int:
-    row = connection.execute("select value from meta where name = 'rank'").fetchone()
-    return int(row["value"]) if row else 0
 
 
 def _json(value: Any) -> str:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from typing import Any, NoReturn
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -18,7 +18,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from .access import Caller, bearer
 from .errors import BadRequest, Forbidden, Gone, NotFound, Refusal, TooMany, Unauthorized
 from .following import FeedFollower, Follower, JobFollower
-from .messages import REQUESTS, Cancel, Hello, ListJobs, OneJob, Request, Retry, Submission, Submit, Subscribe
+from .messages import REQUESTS, Cancel, Hello, ListJobs, OneJob, Request, Retry, Submit, Subscribe
 from .messages import Unsubscribe as Unsubscription
 from .routes import SERVER, validated
 from .state import Server
@@ -90,6 +90,8 @@ class Connection:
         self._subscriptions: dict[int, asyncio.Task[None]] = {}
         self._subscribing: dict[int, Coroutine[Any, Any, None]] = {}
         """What is to be sent after the reply."""
+        self._sending, self._taken = 0, 0
+        """How many sends are under way, and how many the client has taken."""
         self._allowed, self._counted = 10.0 * server.limits.messages, time.monotonic()
 
     @property
@@ -99,15 +101,15 @@ class Connection:
         return self._caller
 
     async def serve(self) -> None:
-        stopping = asyncio.create_task(self._close_when_stopping())
+        watching = asyncio.create_task(self._watch())
         try:
             await self._serve()
         except Closed as closed:
             await self._close(closed.code, closed.reason)
-        except (ConnectionError, TimeoutError):
+        except ConnectionError:
             self._abort()
         finally:
-            stopping.cancel()
+            watching.cancel()
             for task in self._subscriptions.values():
                 task.cancel()
 
@@ -164,14 +166,13 @@ class Connection:
         model = REQUESTS.get(frame["do"]) if isinstance(frame.get("do"), str) else None
         if model is None:
             raise BadRequest(f"`do` is one of {', '.join(REQUESTS)}")
-        request: Request = validated(model, json.dumps(frame))
+        request: Request = validated(model, frame)
         if isinstance(request, Hello):
             return self._hello(request)
         caller, server = self.caller, self.server
         match request:
             case Submit():
-                plain = Submission.model_validate(request.model_dump(exclude={"do", "follow"}))
-                found = await server.submit(caller, plain)
+                found = await server.submit(caller, request)
                 if request.follow:
                     self._subscribe(number, Subscribe(do="subscribe", job=found["job"]))
                     found["sub"] = number
@@ -250,7 +251,7 @@ class Connection:
     async def _follow(self, number: int, follower: Follower) -> None:
         try:
             await follower.follow()
-        except (ConnectionError, TimeoutError):
+        except ConnectionError:
             self._abort()
 
     # sending
@@ -259,16 +260,35 @@ class Connection:
         await self.send_text(json.dumps(message, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
     async def send_text(self, text: str) -> None:
-        """Raises TimeoutError where the client takes nothing, and ConnectionError where it has gone."""
-        async with asyncio.timeout(PATIENCE):
+        """Waits as long as the client takes nothing. Raises ConnectionError where it has gone."""
+        with self._sends():
             await self.socket.send_str(text)
 
     async def send_bytes(self, content: bytes) -> None:
-        async with asyncio.timeout(PATIENCE):
+        with self._sends():
             await self.socket.send_bytes(content)
 
-    async def _close_when_stopping(self) -> None:
-        await self.server.stopping.wait()
+    @contextlib.contextmanager
+    def _sends(self) -> Iterator[None]:
+        self._sending += 1
+        try:
+            yield
+            self._taken += 1
+        finally:
+            self._sending -= 1
+
+    async def _watch(self) -> None:
+        """Leave a client that takes nothing for too long, and say goodbye when the server stops."""
+        stopping, taken, since = self.server.stopping, -1, time.monotonic()
+        while not stopping.is_set():
+            if not self._sending or self._taken != taken:
+                taken, since = self._taken, time.monotonic()
+            elif time.monotonic() - since > PATIENCE:
+                self._abort()
+                return
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PATIENCE / 4):
+                    await stopping.wait()
         await self._close(RESTART, "the server stops; come back with `after`")
 
     async def _close(self, code: int, reason: str) -> None:
