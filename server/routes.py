@@ -132,10 +132,10 @@ class Call:
         return found
 
 
-def validated(model: type[M], content: bytes | str) -> M:
-    """Raises BadRequest where the content is not JSON, or not what the model takes."""
+def validated(model: type[M], content: bytes | dict[str, Any]) -> M:
+    """From JSON, or what was in it. Raises BadRequest where it is not JSON, or not what the model takes."""
     try:
-        return model.model_validate_json(content)
+        return model.model_validate(content) if isinstance(content, dict) else model.model_validate_json(content)
     except ValidationError as error:
         raise BadRequest(_said(error)) from None
 
