@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
@@ -111,6 +112,8 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
     except (asyncio.CancelledError, ConnectionError):
         raise
     except (sqlite3.OperationalError, OSError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            return _refused(NotFound("there is nothing that is called so"))
         LOG.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
         return _refused(Unavailable("the server cannot do this now, its disk may be full"))
     except Exception:

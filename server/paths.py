@@ -32,7 +32,7 @@ def hide(*folders: str | Path) -> None:
     global _pattern
     _hidden.update(name for folder in folders for name in (os.path.abspath(folder), os.path.realpath(folder)))
     names = "|".join(re.escape(name) for name in sorted(_hidden - {"/"}, key=len, reverse=True))
-    known = rf"(?<![\w.-])(?:{names})(?:/{_FOLDERS}*(?=[^\s/])|(?![\w-]))"
+    known = rf"(?<![\w.-])(?:file://)?(?:{names})(?:/{_FOLDERS}*(?=[^\s/])|(?![\w-]))"
     _pattern = re.compile(rf"(?P<url>{_URL})|{known}|{_PATH}")
 
 
