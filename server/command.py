@@ -47,7 +47,9 @@ class ServeCommand:
         _several(parser, "--allow-origin", "URL", "a site whose pages may use this server")
         _several(parser, "--webhook", "URL", "webhooks may be sent there, and below")
         parser.add_argument("--keep-days", type=_number, default=30.0, metavar="N", help="how long jobs are kept (30)")
-        parser.add_argument("--keep-bytes", default="20GB", metavar="SIZE", help="of their outputs together (20GB)")
+        parser.add_argument(
+            "--keep-bytes", default="20GB", metavar="SIZE", help="how large their outputs may be together (20GB)"
+        )
         parser.add_argument(
             "--durability", choices=("process", "power"), default="process", help="what a job survives (process)"
         )

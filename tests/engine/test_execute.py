@@ -205,3 +205,18 @@ def test_run_raises_what_failed(load: Any) -> None:
         load("a: {type: Fail}", "a: $a").run()
     assert failed.value.node == "a"
     assert isinstance(failed.value.__cause__, ValueError)
+
+
+def test_a_guard_sees_each_node_with_all_its_inputs_and_may_refuse_it(load: Any) -> None:
+    seen = []
+
+    def guard(node: Any) -> None:
+        seen.append((type(node).__name__, dict(node)))
+        if type(node).__name__ == "Add" and node.b > 5:
+            raise ValueError("too much")
+
+    loaded = load("one: {type: Number, inputs: {value: 7}}\nsum: {type: Add, inputs: {a: 1, b: $one}}", "sum: $sum")
+    done, _ = run(loaded, guard=guard)
+    assert seen == [("Number", {"value": 7}), ("Add", {"a": 1, "b": 7})]
+    assert done.nodes == {"one": "computed", "sum": "failed"}
+    assert str(done.failures["sum"]) == "too much"

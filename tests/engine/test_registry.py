@@ -6,7 +6,9 @@ from textwrap import dedent
 
 import pytest
 
+from latentgraph.engine import GraphWrong, describe
 from latentgraph.engine.registry import PluginError, Registry, installed_types, load_registry, types_at
+from latentgraph.engine.session import load_text
 
 NODE = """
 from latentgraph.engine import Context, Node
@@ -180,3 +182,32 @@ def test_a_package_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr("latentgraph.engine.entries._all", lambda: entries)
     with pytest.raises(PluginError, match="the node types of the package no_such_package cannot be loaded"):
         list(installed_types())
+
+
+EFFECTS = """
+from latentgraph.engine import Context, Node
+
+class Phones(Node, effects=("uses the network",), aliases=("Calls",)):
+    def run(self, context: Context) -> str:
+        return "hello"
+"""
+
+
+def test_a_type_says_what_it_does_besides(tmp_path: Path) -> None:
+    (phones,) = types_at(write(tmp_path / "phones.py", EFFECTS))
+    assert describe.node_type(phones)["effects"] == ["uses the network"]
+    unknown = write(tmp_path / "sings.py", EFFECTS.replace("uses the network", "sings"))
+    with pytest.raises(PluginError, match="the effects are reads files, writes files, uses the network"):
+        names(unknown)
+
+
+def test_a_type_that_is_refused_may_not_be_used_under_any_of_its_names(tmp_path: Path) -> None:
+    registry = Registry(types_at(write(tmp_path / "phones.py", EFFECTS)))
+    registry.refuse("Phones", "it phones")
+    for name in ("Phones", "Calls"):
+        assert registry.get(name) is None
+        text = f"latentgraph: 1\nnodes: {{a: {{type: {name}}}}}\noutputs: {{x: $a}}\n"
+        with pytest.raises(GraphWrong) as wrong:
+            load_text(text, "test", "test.yaml", tmp_path, registry).check()
+        assert [problem.code for problem in wrong.value.diagnostics] == ["refused-type"]
+        assert wrong.value.diagnostics[0].message == f"`{name}` may not run here: it phones"
