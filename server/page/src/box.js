@@ -38,7 +38,7 @@ export function drawBox(box) {
   const sign = svg("g", { class: "sign", transform: "translate(20 21)" });
   const time = svg("text", { class: "box-time", x: WIDTH - 12, y: 25, "text-anchor": "end" });
   const label = svg("text", { class: "box-name", x: 36, y: 25 });
-  const type = svg("text", { class: "box-type", x: 36, y: 42, text: cut(box.title, WIDTH - 50, "12px system-ui, sans-serif") });
+  const type = svg("text", { class: "box-type", x: 36, y: 42, text: `${cut(box.title, WIDTH - 50, "12px system-ui, sans-serif")} ` });
   const card = svg("rect", { class: "card", width: WIDTH, rx: 10 });
   const bar = svg("rect", { class: "bar", x: 12, height: 3, rx: 1.5 });
   const track = svg("rect", { class: "track", x: 12, width: WIDTH - 24, height: 3, rx: 1.5 });
@@ -52,9 +52,9 @@ export function drawBox(box) {
     if (drawn !== state) sign.replaceChildren(...signOf(state));
     drawn = state;
     const words = said(status);
-    time.textContent = words;
+    time.textContent = `${words} `;
     measure.font = "11px system-ui, sans-serif";
-    label.textContent = cut(name, WIDTH - 36 - 18 - (words ? measure.measureText(words).width + 6 : 0), "600 13px system-ui, sans-serif");
+    label.textContent = `${cut(name, WIDTH - 36 - 18 - (words ? measure.measureText(words).width + 6 : 0), "600 13px system-ui, sans-serif")} `;
     const { height } = sizeOf(url);
     card.setAttribute("height", height);
     const share = state === "running" ? shareOf(status) : null;
@@ -65,7 +65,9 @@ export function drawBox(box) {
     bar.setAttribute("width", (WIDTH - 24) * (share ?? 0));
     picture.toggleAttribute("hidden", !url);
     if (url && picture.getAttribute("href") !== url) picture.setAttribute("href", url);
-    group.setAttribute("aria-label", [box.node, box.title, state === "none" ? "" : STATES[state], words].filter(Boolean).join(", "));
+    // What is seen comes first, so that it can be said to choose the box; then what it stands for.
+    const seen = [label, type, time].map((each) => each.textContent.trim()).filter(Boolean).join(" ");
+    group.setAttribute("aria-label", [seen, STATES[state], box.node === label.textContent.trim() ? "" : box.node].filter(Boolean).join(", "));
   }
 
   return { group, update };

@@ -44,7 +44,7 @@ export function makeEditor(parent) {
         bracketMatching(), highlightSelectionMatches(), search({ top: true }), lintGutter(), yaml(), syntaxHighlighting(COLOURS), links,
         indentUnit.of("  "), EditorState.tabSize.of(2),
         autocompletion({ override: [complete], icons: false }),
-        EditorView.contentAttributes.of({ "aria-label": "Graph as YAML", spellcheck: "false", autocapitalize: "off" }),
+        EditorView.contentAttributes.of({ "aria-label": "Graph as YAML", tabindex: "0", spellcheck: "false", autocapitalize: "off" }),
         Prec.high(keymap.of([{ key: "Tab", run: acceptCompletion }])),
         keymap.of([...completionKeymap, ...lintKeymap, ...searchKeymap, ...historyKeymap, ...foldKeymap, ...defaultKeymap.filter(({ key }) => key !== "Mod-Enter")]),
         EditorView.updateListener.of((update) => {

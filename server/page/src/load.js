@@ -21,17 +21,27 @@ export function load({ text, name = "", own = false, saved = null, given = {} },
   if (precious) toast(`Opened ${name || "the graph"} in place of what you had changed.`, { actions: [["Back", () => load(before, false)]] });
 }
 
-/** Opens one of the server's graphs. */
-export async function openGraph(name, given = {}) {
-  const graph = await get(graphPath(name));
-  load({ text: graph.text, name, own: graph.own, saved: graph.text, given });
+let asked = 0;
+
+/** What is asked for last is opened, whichever answer comes last; gives false for what was overtaken. */
+async function opened(fetched, then = () => {}) {
+  const mine = ++asked;
+  const graph = await fetched;
+  if (mine !== asked) return false;
+  load(graph);
+  then();
+  return true;
 }
 
+/** Opens one of the server's graphs. */
+export const openGraph = (name) => opened(get(graphPath(name)).then(({ text, own }) => ({ text, name, own, saved: text })));
+
 /** Opens a job's graph and params, and follows the job. */
-export async function openJob(job) {
+export const openJob = (job) => opened(graphOf(job), () => follow(job));
+
+async function graphOf(job) {
   const { graph, name, params } = await get(`/v1/jobs/${job}/graph`);
-  load({ text: graph, name, given: params ?? {}, ...(await known(name, graph)) });
-  follow(job);
+  return { text: graph, name, given: params ?? {}, ...(await known(name, graph)) };
 }
 
 /** Whether this text is a graph of the server: `saved` and `own` of it. */
@@ -53,12 +63,12 @@ export async function openFile(file) {
   if (texts?.["latentgraph.graph"]) {
     const text = texts["latentgraph.graph"];
     const name = texts["latentgraph.name"] ?? "";
-    load({ text, name, given: JSON.parse(texts["latentgraph.params"] ?? "{}"), ...(await known(name, text)) });
+    await opened(known(name, text).then((more) => ({ text, name, given: JSON.parse(texts["latentgraph.params"] ?? "{}"), ...more })));
     toast(`Opened the graph and params of ${file.name}.`);
     return true;
   }
   if (/\.ya?ml$/i.test(file.name)) {
-    load({ text: new TextDecoder().decode(bytes), name: file.name.replace(/\.ya?ml$/i, "") });
+    await opened({ text: new TextDecoder().decode(bytes), name: file.name.replace(/\.ya?ml$/i, "") });
     toast(`Opened ${file.name}.`);
     return true;
   }

@@ -2,7 +2,7 @@
 
 import pytest
 import serving
-from conftest import Open
+from browsing import Open
 from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
