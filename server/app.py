@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
-import logging
-import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
@@ -13,12 +10,11 @@ from aiohttp import web
 
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
-from .errors import NotFound, Refusal, TooLarge, Unavailable, UnsupportedType
+from .errors import NotFound, Refusal, TooLarge, UnsupportedType, refusal_of
 from .routes import ROUTES, SERVER, Call, Route
 from .state import Server
 from .websocket import websocket
 
-LOG = logging.getLogger(__name__)
 PAGE = Path(__file__).parent / "page" / "built"
 
 SOFTWARE = "latentgraph"
@@ -98,8 +94,6 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
         if request.method == "OPTIONS":
             return _preflight(request)
         return await handler(request)
-    except Refusal as refusal:
-        return _refused(refusal)
     except web.HTTPRequestEntityTooLarge:
         return _refused(TooLarge(f"the body is larger than {server.limits.body:,} bytes"))
     except web.HTTPMethodNotAllowed as error:
@@ -111,14 +105,8 @@ async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
         return _failed(error.status, "bad-request", error.reason.lower())
     except (asyncio.CancelledError, ConnectionError):
         raise
-    except (sqlite3.OperationalError, OSError) as error:
-        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
-            return _refused(NotFound("there is nothing that is called so"))
-        LOG.error("%s %s: %s", request.method, request.rel_url.raw_path, error)
-        return _refused(Unavailable("the server cannot do this now, its disk may be full"))
-    except Exception:
-        LOG.exception("%s %s", request.method, request.rel_url.raw_path)
-        return _failed(500, "internal", "the server has made a mistake; its log says which")
+    except Exception as error:
+        return _refused(refusal_of(error, f"{request.method} {request.rel_url.raw_path}"))
 
 
 def _refused(refusal: Refusal) -> web.Response:

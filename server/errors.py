@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import logging
+import sqlite3
 from typing import Any
+
+LOG = logging.getLogger(__name__)
 
 
 class Refusal(Exception):
@@ -119,3 +124,22 @@ class Unavailable(Refusal):
     """The server cannot do it now: it stops, or its disk is full."""
 
     code, status, temporary = "unavailable", 503, True
+
+
+class Internal(Refusal):
+    """The server has made a mistake; its log says which."""
+
+    code, status = "internal", 500
+
+
+def refusal_of(error: Exception, what: str) -> Refusal:
+    """What to answer where something has gone wrong; the log tells what there was to do when it is no refusal."""
+    if isinstance(error, Refusal):
+        return error
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+        return NotFound("there is nothing that is called so")
+    if isinstance(error, (sqlite3.OperationalError, OSError)):
+        LOG.error("%s: %s", what, error)
+        return Unavailable("the server cannot do this now, its disk may be full")
+    LOG.error("%s", what, exc_info=error)
+    return Internal("the server has made a mistake; its log says which")

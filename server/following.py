@@ -34,9 +34,12 @@ class JobFollower:
         server, caught_up = self.connection.server, False
         with server.heads.waiting(self.job) as more:
             while not server.stopping.is_set():
+                if not caught_up:
+                    await server.turns.take()
                 more.clear()
-                page = server.log.events(self.job, self.after)
-                await self._send(page)
+                async with self.connection.page:
+                    page = server.log.events(self.job, self.after)
+                    await self._send(page)
                 if any(event.last for event in page):
                     await self._tell(f'"caught_up":{self.after}', caught_up)
                     await self._tell('"end":true', False)
@@ -87,11 +90,14 @@ class FeedFollower:
         server, caught_up = self.connection.server, False
         with server.heads.waiting(f"@{self.owner}") as more:
             while not server.stopping.is_set():
+                if not caught_up:
+                    await server.turns.take()
                 more.clear()
-                page = server.log.feed(self.owner, self.after)
-                for event in page:
-                    await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
-                    self.after = event.cursor
+                async with self.connection.page:
+                    page = server.log.feed(self.owner, self.after)
+                    for event in page:
+                        await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
+                        self.after = event.cursor
                 if len(page) == PAGE:
                     continue
                 if not caught_up:

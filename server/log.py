@@ -57,6 +57,18 @@ class Heads:
         self.wake(list(self._waiting))
 
 
+class Turns:
+    """Those who read long stretches of the log take turns, with each other and with all else that the server does: no
+    more than a page in an iteration of the event loop."""
+
+    def __init__(self) -> None:
+        self._lock = asyncio.Lock()
+
+    async def take(self) -> None:
+        async with self._lock:
+            await asyncio.sleep(0)
+
+
 class Log:
     """What is in the database about jobs. Reads are short, so they are made where they are asked for."""
 

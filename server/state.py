@@ -22,7 +22,7 @@ from .database import Database
 from .errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
 from .jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
 from .known import KnownGraphs
-from .log import Heads, Log
+from .log import Heads, Log, Turns
 from .messages import Submission as Submitted
 from .receivers import Receivers
 from .settings import Settings
@@ -47,7 +47,7 @@ class Server:
         self.receivers = Receivers(settings.webhooks)
         for folder in (settings.data, settings.blobs, settings.uploads, settings.graphs):
             folder.mkdir(parents=True, exist_ok=True)
-        self.heads = Heads()
+        self.heads, self.turns = Heads(), Turns()
         self.database = Database(settings.database, power=settings.durability == "power", committed=self._committed)
         self.jobs = Jobs(lambda touched: self.database.changed.add(touched))
         self.log = Log(self.database.reading)
@@ -129,7 +129,7 @@ class Server:
             self.counts["refused"] += 1
             raise
         # A retry of this submission has to be told from another one; what is drawn is drawn once.
-        body = request.model_dump(include={"graph", "params", "name", "targets", "priority", "webhook"})
+        body = {name: getattr(request, name) for name in ("graph", "params", "name", "targets", "priority", "webhook")}
         submission = Submission(
             owner=caller.name,
             graph=asked.name,

@@ -10,7 +10,9 @@ import re
 from aiohttp import web
 
 from .errors import BadRequest, Gone, TooMany
+from .log import is_final
 from .routes import Call
+from .state import Server
 
 SSE = "text/event-stream"
 LAST_ID = re.compile("[0-9]{0,15}")
@@ -43,6 +45,7 @@ async def _follow(call: Call, response: web.StreamResponse, job: str | None, own
     server = call.server
     with server.heads.waiting(job or f"@{owner}") as more:
         while not server.stopping.is_set():
+            await server.turns.take()
             more.clear()
             page = server.log.events(job, position) if job is not None else server.log.feed(owner, position)
             for event in page:
@@ -50,13 +53,19 @@ async def _follow(call: Call, response: web.StreamResponse, job: str | None, own
                 name = json.loads("{" + event.text)["event"]
                 text = f"id: {position}\nevent: {name}\ndata: {{{event.text}\n\n"
                 await asyncio.wait_for(response.write(text.encode()), PATIENCE)
-            if any(event.last for event in page) and job is not None:
+            if job is not None and (any(event.last for event in page) or not (page or _goes_on(server, job, position))):
                 return
             if not page:
                 try:
                     await asyncio.wait_for(more.wait(), BEAT)
                 except TimeoutError:
                     await asyncio.wait_for(response.write(b": still here\n\n"), PATIENCE)
+
+
+def _goes_on(server: Server, job: str, position: int) -> bool:
+    """Whether a job has, or will have, events after a position; one that was deleted has none."""
+    row = server.log.job(job)
+    return row is not None and not (is_final(row["state"]) and position >= row["last"])
 
 
 def position_of(call: Call) -> int:

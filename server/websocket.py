@@ -16,11 +16,11 @@ from typing import Any, NoReturn
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from .access import Caller, bearer
-from .errors import BadRequest, Forbidden, Gone, NotFound, Refusal, TooMany, Unauthorized
+from .errors import BadRequest, Forbidden, Gone, NotFound, TooMany, Unauthorized, refusal_of
 from .following import FeedFollower, Follower, JobFollower
 from .messages import REQUESTS, Cancel, Hello, ListJobs, OneJob, Request, Retry, Submit, Subscribe
 from .messages import Unsubscribe as Unsubscription
-from .routes import SERVER, validated
+from .routes import MOST_VALUES, SERVER, validated
 from .state import Server
 
 PROTOCOL = "latentgraph.v1"
@@ -92,6 +92,9 @@ class Connection:
         """What is to be sent after the reply."""
         self._sending, self._taken = 0, 0
         """How many sends are under way, and how many the client has taken."""
+        self._order = asyncio.Lock()
+        self.page = asyncio.Lock()
+        """Who has it may send a page of the log, so that a client that takes nothing costs one page."""
         self._allowed, self._counted = 10.0 * server.limits.messages, time.monotonic()
 
     @property
@@ -139,6 +142,8 @@ class Connection:
 
     async def _answer(self, text: str) -> None:
         """Do what a frame asks for, and send exactly one reply."""
+        if text.count(",") > MOST_VALUES:
+            raise Closed(TOO_LARGE, f"more than {MOST_VALUES:,} values in a frame")
         try:
             frame = json.loads(text, parse_constant=_no_number)
         except (ValueError, RecursionError):
@@ -150,8 +155,13 @@ class Connection:
             await self._send({"id": None, "error": BadRequest("`id` is a whole number from 0 on").as_json()})
             return
         try:
+            if not _is_unicode(text, frame):
+                raise BadRequest("there is half a surrogate pair in the text")
             found = await self._do(number, frame)
-        except Refusal as refusal:
+        except (asyncio.CancelledError, ConnectionError):
+            raise
+        except Exception as error:
+            refusal = refusal_of(error, f"`do` {frame.get('do')!r:.40}")
             await self._send({"id": number, "error": refusal.as_json()})
             if isinstance(refusal, Unauthorized):
                 raise Closed(NO_TOKEN, refusal.message) from None
@@ -262,11 +272,13 @@ class Connection:
     async def send_text(self, text: str) -> None:
         """Waits as long as the client takes nothing. Raises ConnectionError where it has gone."""
         with self._sends():
-            await self.socket.send_str(text)
+            async with self._order:
+                await self.socket.send_str(text)
 
     async def send_bytes(self, content: bytes) -> None:
         with self._sends():
-            await self.socket.send_bytes(content)
+            async with self._order:
+                await self.socket.send_bytes(content)
 
     @contextlib.contextmanager
     def _sends(self) -> Iterator[None]:
@@ -300,6 +312,17 @@ class Connection:
         transport = self.socket._req.transport if self.socket._req is not None else None
         if isinstance(transport, asyncio.Transport):
             transport.abort()
+
+
+def _is_unicode(text: str, frame: Any) -> bool:
+    """Whether what was read from a text can be written as UTF-8; JSON has escapes for what cannot."""
+    if "\\ud" not in text.lower():
+        return True
+    try:
+        json.dumps(frame, ensure_ascii=False).encode()
+    except (UnicodeEncodeError, RecursionError):
+        return False
+    return True
 
 
 def _no_number(text: str) -> NoReturn:

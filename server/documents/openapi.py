@@ -143,7 +143,7 @@ class _Document:
 
     def refusals(self, route: Route) -> set[int]:
         """The statuses of what may go wrong: what is common to all, and what the route says."""
-        found = {400, 403, 503, *route.refusals}
+        found = {400, 403, 500, 503, *route.refusals}
         if route.scope is not None and self.tokens:
             found.add(401)
         if route.body is not None:

@@ -308,6 +308,14 @@ def test_close_codes_are_documented(server: serving.Server, asyncapi: Any) -> No
     assert str(asyncio.run(closed_with())) in asyncapi["channels"]["websocket"]["x-close-codes"]
 
 
+def test_a_stream_of_a_job_that_is_over_ends_wherever_it_begins(server: serving.Server) -> None:
+    job = server.run(serving.NUMBER)
+    for after in (0, job["last"] - 1, job["last"], job["last"] + 7):
+        path = f"/v1/jobs/{job['job']}/events?after={after}"
+        answer = server.get(path, headers={"Accept": "text/event-stream"}, timeout=10)
+        assert answer.text.count("data: ") == max(0, job["last"] - after)
+
+
 def test_documents_are_quick_to_get(server: serving.Server) -> None:
     began = time.monotonic()
     for _ in range(10):
