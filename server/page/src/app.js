@@ -10,7 +10,8 @@ export const app = {
   given: {},
   /** What POST /v1/check last said about `text`, and the last answer in which the graph could be drawn. */
   check: null,
-  /** Node types by name. */
+  /** The names of the server's graphs, and node types by name. */
+  graphs: new Set(),
   nodeTypes: new Map(),
   server: { scopes: [], owner: "", limits: {} },
   /** The job that is followed, and what is known of its run. */

@@ -50,6 +50,7 @@ async function opened() {
 
 async function refresh() {
   ({ graphs } = await get("/v1/graphs"));
+  app.graphs = new Set(graphs.map(({ name }) => name));
   list();
 }
 
@@ -102,9 +103,8 @@ export const save = shown(async (ask = true) => {
 
 function suggestion() {
   const base = (app.name || "graph").replace(/^.*\//, "");
-  const taken = new Set(graphs.map(({ name }) => name));
   for (let number = 1; ; number++) {
-    const name = number === 1 && !taken.has(base) ? base : `my-${base}${number > 1 ? `-${number}` : ""}`;
-    if (!taken.has(name)) return name;
+    const name = number === 1 && !app.graphs.has(base) ? base : `my-${base}${number > 1 ? `-${number}` : ""}`;
+    if (!app.graphs.has(name)) return name;
   }
 }

@@ -46,7 +46,7 @@ async function graphOf(job) {
 
 /** Whether this text is a graph of the server: `saved` and `own` of it. */
 async function known(name, text) {
-  if (!name) return {};
+  if (!app.graphs.has(name)) return {};
   try {
     const graph = await get(graphPath(name));
     return graph.text === text ? { saved: text, own: graph.own } : {};

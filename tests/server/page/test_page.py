@@ -220,7 +220,7 @@ def test_a_graph_is_saved_under_a_name_opened_and_deleted(page: Page, server: se
 def test_the_gallery_leads_back_to_the_graph_and_params_of_a_picture(page: Page, server: serving.Server) -> None:
     server.run("txt2img", {"steps": 1, "prompt": "a snowman"})
     write(page, SLOW)
-    page.get_by_role("button", name="Gallery").click()
+    page.get_by_role("button", name="Gallery", exact=True).click()
     page.get_by_role("button", name="a snowman").first.click()
     picture_is_shown(page, ".lightbox")
     with page.expect_download() as download:
@@ -264,10 +264,10 @@ def test_a_token_is_asked_for_and_stays_out_of_the_address(open_page: Open, tmp_
     server = serving.start(tmp_path, "--workers", 1, "--token-file", tokens)
     try:
         page = open_page(server, expected="401")
-        page.get_by_label("Token").fill("not-the-right-token")
+        page.locator("#token").fill("not-the-right-token")
         page.keyboard.press("Enter")
         expect(page.get_by_role("alert")).to_contain_text("did not take that token")
-        page.get_by_label("Token").fill("a-token-of-many-letters")
+        page.locator("#token").fill("a-token-of-many-letters")
         page.keyboard.press("Enter")
         expect(page.locator("#connection")).to_have_text("Live")
         write(page, SLOW.replace("40", "1"))
@@ -278,6 +278,7 @@ def test_a_token_is_asked_for_and_stays_out_of_the_address(open_page: Open, tmp_
         assert "token" not in page.url
         page.get_by_role("button", name="Jobs").click()
         expect(page.get_by_role("button", name="Pause")).to_have_count(0)
+        page.close()
     finally:
         server.stop()
 
@@ -309,7 +310,7 @@ def test_axe_finds_nothing_serious(open_page: Open, server: serving.Server, widt
         write(page, SLOW.replace("$early", "$earlier"))
         page.locator("button.problem").wait_for()
         look("wrong")
-        page.get_by_role("button", name="Gallery").click()
+        page.get_by_role("button", name="Gallery", exact=True).click()
     else:
         for panel in ("Graphs", "Text", "Drawing", "Run", "Jobs", "Gallery"):
             page.locator(".tabs").get_by_role("button", name=panel).click()
