@@ -6,9 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from http import HTTPStatus
-from typing import Any
-
-from pydantic import BaseModel
+from typing import Any, get_args
 
 from ..errors import Refusal
 from ..messages import Failed
@@ -167,14 +165,16 @@ class _Document:
         return found
 
     def links(self, kind: Any) -> dict[str, Any]:
-        """Where to go on with what an answer names: the operations whose path has it as a part."""
-        fields = kind.model_fields if isinstance(kind, type) and issubclass(kind, BaseModel) else {}
-        return {
-            route.name: {"operationId": route.name, "parameters": {part: f"$response.body#/{part}"}}
-            for route in ROUTES
-            for part in _parts(route)
-            if _parts(route) == [part] and part in fields
-        }
+        """Where to go on with what an answer names: the operations whose path is made of it."""
+        models = [each for each in get_args(kind) or (kind,) if hasattr(each, "model_fields")]
+        fields = [self.components[model.__name__]["properties"] for model in models]
+        found = {}
+        for route in ROUTES:
+            parts = {part: self.schemas[id(PARTS[part].type), RECEIVED] for part in _parts(route)}
+            if parts and fields and all(parts.items() <= properties.items() for properties in fields):
+                parameters = {part: f"$response.body#/{part}" for part in parts}
+                found[route.name] = {"operationId": route.name, "parameters": parameters}
+        return found
 
     def refusal(self, status: int) -> dict[str, Any]:
         kinds = _refusals()[status]
