@@ -18,6 +18,9 @@ from .state import Server
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 M = TypeVar("M", bound=BaseModel)
 
+MOST_VALUES = 500_000
+"""In JSON that is read: the event loop stands still for so long."""
+
 SERVER: web.AppKey[Server] = web.AppKey("server", Server)
 
 
@@ -99,7 +102,10 @@ class Call:
         """The JSON body. Raises UnsupportedType, TooLarge and BadRequest."""
         if self.request.content_type != "application/json":
             raise UnsupportedType("the body has to be JSON: send the header `Content-Type: application/json`")
-        return validated(model, await self.bytes(self.server.limits.body))
+        content = await self.bytes(self.server.limits.body)
+        if content.count(b",") > MOST_VALUES:
+            raise TooLarge(f"the body has more than {MOST_VALUES:,} values")
+        return validated(model, content)
 
     async def bytes(self, most: int) -> bytes:
         """The body. Raises TooLarge."""
@@ -144,7 +150,7 @@ def _said(error: ValidationError) -> str:
     """What pydantic has to say, in a line."""
     problems = []
     for problem in error.errors(include_url=False, include_input=False, include_context=False)[:5]:
-        where = ".".join(str(part) for part in problem["loc"])
+        where = ".".join(str(part) for part in problem["loc"])[:200]
         problems.append(f"`{where}`: {problem['msg'].lower()}" if where else problem["msg"].lower())
     return "; ".join(problems)
 
