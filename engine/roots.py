@@ -21,6 +21,10 @@ NOWHERE = Path("/nowhere")
 """The folder of a graph that has none: relative paths in it are looked for in the roots alone."""
 
 
+LONGEST = 4096
+"""Characters of a path that can lead anywhere; to look at millions of folders takes minutes."""
+
+
 class NotAllowed(ValueError):
     """A path outside of what graphs may read here; the text never says whether anything is there."""
 
@@ -60,7 +64,7 @@ class Roots:
 
     def _spelt(self, written: str, folder: Path) -> Iterator[Path]:
         """What a path may mean, without `..`."""
-        if "\0" in written:
+        if "\0" in written or len(written) > LONGEST:
             return
         bases = (folder, *self.folders) if folder != NOWHERE else self.folders
         for base in bases[:1] if os.path.isabs(written) else bases:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sqlite3
@@ -15,7 +16,7 @@ from typing import Any
 from latentgraph.engine import describe
 from latentgraph.engine.boxes import boxes_and_links
 from latentgraph.engine.checked import CheckedGraph
-from latentgraph.engine.diagnostics import Diagnostic, nearest
+from latentgraph.engine.diagnostics import Diagnostic, GraphWrong, nearest
 from latentgraph.engine.graph import Graph
 from latentgraph.engine.ports import PortType
 from latentgraph.engine.problems import Problems
@@ -33,6 +34,9 @@ from .policy import Policy
 
 REMEMBERED = 512
 """Graphs of which it is kept that they can run."""
+
+INDENTED = 500_000
+"""Characters of a graph that came as an object and is made easy to read; with more it would take seconds."""
 
 SMALL = 2_000
 """Characters of a graph whose check takes no longer than other things that the event loop does."""
@@ -91,7 +95,9 @@ class Checker:
     ) -> Asked:
         """What a client asks for. Raises BadRequest where it names a graph that is not there."""
         if isinstance(graph, Mapping):
-            text = json.dumps(graph, ensure_ascii=False, indent=2)
+            text = json.dumps(graph, ensure_ascii=False)
+            if len(text) <= INDENTED:
+                text = json.dumps(graph, ensure_ascii=False, indent=2)
             return Asked(text, name or "graph", NOWHERE, reader, params, targets)
         if not isinstance(graph, str) or not graph.strip():
             raise BadRequest("`graph` is the name of a graph, its YAML text, or an object")
@@ -141,10 +147,11 @@ class Checker:
         found = list(result.problems)
         if result.graph is not None:
             problems = Problems()
-            self.policy.limits.check(result.graph, problems)
-            for target in asked.targets:
-                if target not in result.graph.nodes:
-                    problems.error("unknown-node", None, f"`targets`: the graph has no node `{target}`")
+            with contextlib.suppress(GraphWrong):  # when there are very many problems, which are enough
+                self.policy.limits.check(result.graph, problems)
+                for target in asked.targets:
+                    if target not in result.graph.nodes:
+                        problems.error("unknown-node", None, f"`targets`: the graph has no node `{target}`")
             found += problems.found
             if problems.any_errors:
                 return None, _plain(found), result.read

@@ -35,7 +35,9 @@ class Submission(Request):
         None, min_length=1, max_length=200, description="the same key gives the same job: for sending again safely"
     )
     priority: int = Field(0, ge=-10, le=10, description="higher ones first; above 0 needs the scope `admin`")
-    targets: list[str] = Field([], max_length=10_000, description="nodes to run instead of what the outputs need")
+    targets: list[Annotated[str, Field(max_length=200)]] = Field(
+        [], max_length=10_000, description="nodes to run instead of what the outputs need"
+    )
     webhook: str | None = Field(
         None, max_length=2000, description="a URL that is told when the job is over; see `--webhook`"
     )

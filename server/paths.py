@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-_URL = r"""[A-Za-z][A-Za-z0-9+.-]*://(?!/)[^\s'"`<>|]+"""
+_URL = r"""\b[A-Za-z][A-Za-z0-9+.-]{0,15}://(?!/)[^\s'"`<>|]+"""
 _FOLDERS = r"""(?:[^\s/'"`:;,|<>()\[\]{}]+/)"""
 _PATH = rf"(?<![\w/.<$-])(?:file://|[A-Za-z]:)?/{_FOLDERS}+(?=[^\s/])"
 """The folders of an absolute path, which begins after something that is no part of a path."""
