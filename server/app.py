@@ -47,6 +47,10 @@ def application(server: Server) -> web.Application:
     return app
 
 
+FIRST_REQUEST = 10.0
+"""Seconds within which whoever connects has to send the head of a request."""
+
+
 class Protocol(web.RequestHandler):
     """How aiohttp speaks HTTP; what is none is answered like all that goes wrong.
 
@@ -56,6 +60,20 @@ class Protocol(web.RequestHandler):
 
     def __init__(self, manager: web.Server, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(manager, loop=loop, access_log=None, auto_decompress=False)  # type: ignore[arg-type]
+        self._late: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._late = asyncio.get_running_loop().call_later(FIRST_REQUEST, transport.close)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self.begun()
+        super().connection_lost(exc)
+
+    def begun(self) -> None:
+        """A request is here: after it, aiohttp itself sees to it that the next one does not keep it waiting."""
+        if self._late is not None:
+            self._late.cancel()
 
     def handle_error(
         self,
@@ -87,6 +105,8 @@ def _handler(route: Route) -> Next:
 async def _guard(request: web.Request, handler: Next) -> web.StreamResponse:
     """Nothing is done for other sites' pages, and whatever goes wrong is answered in the same form."""
     server = request.app[SERVER]
+    if isinstance(request.protocol, Protocol):
+        request.protocol.begun()
     try:
         server.sites.check(request)
         if request.headers.get("Content-Encoding", "identity").lower() != "identity":

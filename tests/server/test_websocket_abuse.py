@@ -243,7 +243,7 @@ def test_connections_that_are_reset_are_forgotten(server: serving.Server) -> Non
         time.sleep(0.05)
 
 
-def test_headers_that_come_slowly_keep_nobody_waiting(server: serving.Server) -> None:
+def test_headers_that_come_slowly_keep_nobody_waiting_and_end_the_connection(server: serving.Server) -> None:
     slow = [Raw(server.port, handshake=False) for _ in range(200)]
     for raw in slow:
         raw.socket.sendall(b"GET /v1/ws HTTP/1.1\r\nHost: 127.0.0.1\r\nX-")
@@ -254,6 +254,7 @@ def test_headers_that_come_slowly_keep_nobody_waiting(server: serving.Server) ->
         assert server.get("/v1/health").status == 200
         assert time.monotonic() - began < 1
     for raw in slow:
+        assert raw.frame() is None
         raw.socket.close()
 
 
