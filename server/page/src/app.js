@@ -34,7 +34,14 @@ export function tell(event, data) {
 /** Whether the text is exactly a graph that the server has under `app.name`. */
 export const unchanged = () => app.saved !== null && app.text === app.saved;
 
-/** What a check or a submission names as its graph: the server's own, whose relative paths it knows, or the text. */
-export const graphForServer = () => (unchanged() ? app.name : app.text.includes("\n") ? app.text : `${app.text}\n`);
+/**
+ * What a check or a submission names as its graph: the server's own, whose relative paths it knows, or the text. Text is
+ * told from a name by a line break, and an empty text is one, too.
+ */
+export function graphForServer() {
+  if (unchanged()) return app.name;
+  const text = app.text.trim() ? app.text : "#";
+  return text.includes("\n") ? text : `${text}\n`;
+}
 
 export const may = (scope) => app.server.scopes.includes(scope);

@@ -10,7 +10,6 @@ let asked = 0;
 /** Asks the server, and tells `check`; an answer that another question has overtaken is dropped. */
 export async function check() {
   const mine = ++asked;
-  if (!app.text.trim()) return;
   const name = app.name || "graph";
   try {
     const answer = await post("/v1/check", { graph: graphForServer(), name, params: app.given });

@@ -84,7 +84,7 @@ function draw() {
   reachable(focused && drawn.has(focused) ? focused : boxes[0].node);
   if (focused && drawn.has(focused)) drawn.get(focused).group.focus();
   if (same) view.refit();
-  else view.fit();
+  else view.fit(true);
   show();
 }
 
@@ -108,7 +108,7 @@ function turn() {
   parts.down = down;
   shape = "";
   draw();
-  view.fit();
+  view.fit(true);
 }
 
 function statusOf(node) {

@@ -1,6 +1,7 @@
 // Moving and scaling what is in an SVG: wheel, drag, pinch; and fitting it into view.
 
-const LEAST = 0.12;
+const LEAST = 0.03;
+const READABLE = 0.3;
 const MOST = 2.5;
 const MARGIN = 28;
 const TOOLS = 26; // How much higher the middle is for the buttons below.
@@ -21,12 +22,14 @@ export function panZoom(frame, content, bounds) {
     place();
   }
 
-  function fit() {
+  /** Shows all of it, or, where `readable` is wanted, the beginning of it if it would be too small to read. */
+  function fit(readable = false) {
     const area = bounds();
     const { clientWidth: width, clientHeight: height } = frame;
     if (!area || !width || !height) return;
-    const scale = Math.min(1.15, Math.max(LEAST, Math.min((width - 2 * MARGIN) / area.width, (height - 2 * MARGIN - TOOLS) / area.height)));
-    at = { x: (width - area.width * scale) / 2 - area.x * scale, y: (height - TOOLS - area.height * scale) / 2 - area.y * scale, scale };
+    const scale = Math.min(1.15, Math.max(readable ? READABLE : LEAST, Math.min((width - 2 * MARGIN) / area.width, (height - 2 * MARGIN - TOOLS) / area.height)));
+    const begin = (room, size) => Math.max((room - size * scale) / 2, Math.min(MARGIN, room));
+    at = { x: begin(width, area.width) - area.x * scale, y: begin(height - TOOLS, area.height) - area.y * scale, scale };
     own = false;
     place();
   }
@@ -83,6 +86,6 @@ export function panZoom(frame, content, bounds) {
     });
   }
 
-  new ResizeObserver(() => own || fit()).observe(frame);
-  return { zoom, fit, reveal, refit: () => own || fit() };
+  new ResizeObserver(() => own || fit(true)).observe(frame);
+  return { zoom, fit, reveal, refit: () => own || fit(true) };
 }
