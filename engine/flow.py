@@ -12,10 +12,12 @@ import heapq
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from itertools import product
+from math import prod
 from typing import Any
 
 from .checked import CheckedGraph, Linked
 from .forms import Forms, Wrong, coerced, indexed
+from .inputs import MOST_ELEMENTS
 from .steps import (
     ABSENT,
     FAILED,
@@ -290,6 +292,9 @@ def _choices(lists: Mapping[str, Any], zipped: bool, address: str) -> list[Mappi
         rows: Iterable[tuple[Any, ...]] = zip(*lists.values(), strict=True)
     else:
         rows = product(*lists.values())
+    count = max(map(len, lists.values())) if zipped else prod(map(len, lists.values()))
+    if count > MOST_ELEMENTS:
+        raise Wrong(f"the `foreach` of `{address}` comes to {count:,} elements, the most is {MOST_ELEMENTS:,}")
     return [dict(zip(lists, row, strict=True)) for row in rows]
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from math import prod
 from typing import Any
@@ -53,10 +54,18 @@ class Limits:
     def as_json(self) -> dict[str, int]:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def guard(self, node: Node) -> None:
-        """Raises ValueError where a node that is about to run has inputs beyond the limits."""
-        for _, message in self.exceeded({name: getattr(node, name) for name in type(node).inputs()}):
-            raise ValueError(message)
+    def guard(self) -> Callable[[Node], None]:
+        """What looks at each node of one run before it runs: raises ValueError where it has inputs beyond the limits,
+        or where lists that came to be have made far more nodes than could be told before."""
+        ran, most = itertools.count(1), 2 * self.nodes  # twice, as those count that are made again to make room
+
+        def guard(node: Node) -> None:
+            if next(ran) > most:
+                raise ValueError(f"this server runs at most {self.nodes:,} nodes of a graph")
+            for _, message in self.exceeded({name: getattr(node, name) for name in type(node).inputs()}):
+                raise ValueError(message)
+
+        return guard
 
     def exceeded(self, inputs: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         """The inputs of a node that ask for too much, and what is to be said of each."""

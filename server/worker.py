@@ -163,7 +163,7 @@ class Worker:
             emit=self._take,
             cancelled=self.cancelled,
             files=True,
-            guard=self.policy.limits.guard,
+            guard=self.policy.limits.guard(),
         )
         failures = {name: explained(failure) for name, failure in run.failed_outputs.items()}
         delivery = Delivery(self.job, name, self.blobs)
