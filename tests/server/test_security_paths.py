@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import leaking_nodes
+import hostile_nodes
 import pytest
 import serving
 from callers import Talk, error_of, raw, talk
@@ -17,7 +17,7 @@ from serving import NUMBER, Answer, Server
 
 from latentgraph.server import paths
 
-LEAKING = Path(__file__).with_name("leaking_nodes.py")
+HOSTILE = Path(__file__).with_name("hostile_nodes.py")
 BUILTIN = Path(paths.__file__).parents[1] / "nodes" / "builtin"
 
 # a server that has a lot to tell
@@ -69,7 +69,7 @@ class Listened:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, files: Path) -> Iterator[Listened]:
     folder = tmp_path_factory.mktemp("of the server") / "its folder"
-    found = serving.start(folder, "--files", files, "--nodes", LEAKING).ready()
+    found = serving.start(folder, "--files", files, "--nodes", HOSTILE).ready()
     yield Listened(found)
     found.stop()
 
@@ -328,7 +328,7 @@ def test_no_answer_has_a_path_of_the_server_in_it(server: Listened, files: Path)
         str(server.server.folder),
         str(files),
         str(files.parent),
-        *leaking_nodes.PLACES,
+        *hostile_nodes.PLACES,
         sys.base_prefix,
         os.getcwd(),
     ]

@@ -1,4 +1,4 @@
-"""Node types that say where they are, in every way in which a node says something."""
+"""Node types as careless authors write them: they tell where they are, and give as much as they are asked for."""
 
 import os
 import sys
@@ -36,3 +36,19 @@ class Tells(Node, category="tests", volatile=True):
             case "link":
                 Path(__file__).rename("/proc/nothing")
         return 1
+
+
+class Many(Node, category="tests"):
+    """As many numbers as are wanted, which nobody knows before it runs."""
+
+    count: int
+
+    def run(self, context: Context) -> tuple[int, ...]:
+        return tuple(range(self.count))
+
+
+class Environment(Node, category="tests", volatile=True):
+    """What the process that runs it knows: its environment and its command line."""
+
+    def run(self, context: Context) -> str:
+        return Path("/proc/self/environ").read_text() + Path("/proc/self/cmdline").read_text()
