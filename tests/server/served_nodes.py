@@ -63,6 +63,7 @@ class Dies(Node, category="tests", volatile=True):
 
     marks: str = Field(description="a folder; each death leaves a file in it")
     times: int = Field(1, ge=0)
+    after: int = 0
 
     def run(self, context: Context) -> int:
         marks = Path(self.marks)

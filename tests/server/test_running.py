@@ -35,7 +35,7 @@ params:
   times: {type: int}
 nodes:
   first: {type: Constant, inputs: {value: 7}}
-  dies: {type: Dies, inputs: {marks: $params.marks, times: $params.times}}
+  dies: {type: Dies, inputs: {marks: $params.marks, times: $params.times, after: $first}}
   sum: {type: Add, inputs: {a: $first, b: $dies}}
 outputs:
   sum: $sum
