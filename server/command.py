@@ -66,11 +66,11 @@ def _settings(args: Namespace) -> Settings:
     """Raises CommandWrong and UserError for what does not go together."""
     from latentgraph.engine.store import bytes_meant, default_folder
 
-    from .access import is_loopback
-    from .devices import visible_devices
-    from .limits import Limits
-    from .policy import Policy
+    from .checks.limits import Limits
+    from .checks.policy import Policy
+    from .http.access import is_loopback
     from .settings import Settings
+    from .workers.devices import visible_devices
 
     if not is_loopback(args.host) and args.token_file is None and not args.insecure:
         raise CommandWrong(

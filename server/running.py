@@ -17,12 +17,12 @@ from aiohttp import web
 from latentgraph.engine.cli import DONE
 from latentgraph.engine.problems import UserError
 
-from .app import Protocol, application
-from .database import DatabaseError
+from .http.app import Protocol, application
+from .http.webhooks import Webhooks
+from .queue.database import DatabaseError
+from .queue.tending import tend
 from .settings import Settings
 from .state import Server
-from .tending import tend
-from .webhooks import Webhooks
 
 LOG = logging.getLogger(__name__)
 

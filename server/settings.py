@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from .policy import Policy
+from .checks.policy import Policy
 
 
 @dataclass(frozen=True)

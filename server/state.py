@@ -15,20 +15,20 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from typing import Any, TypeVar
 
-from .access import Caller, Sites, Tokens
-from .blobs import Blobs
-from .checking import Accepted, Asked, Checker
-from .database import Database
-from .errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
-from .jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
-from .known import KnownGraphs
-from .log import Heads, Log, Turns
-from .messages import Submission as Submitted
-from .receivers import Receivers
+from .checks.checking import Accepted, Asked, Checker
+from .checks.known import KnownGraphs
+from .http.access import Caller, Sites, Tokens
+from .http.errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
+from .http.messages import Submission as Submitted
+from .http.receivers import Receivers
+from .queue.blobs import Blobs
+from .queue.database import Database
+from .queue.jobs import FINAL, Jobs, KeyReused, QueueFull, Submission
+from .queue.log import Heads, Log, Turns
+from .queue.uploads import Uploads
 from .settings import Settings
-from .slots import Slots
-from .supervisor import Supervisor
-from .uploads import Uploads
+from .workers.slots import Slots
+from .workers.supervisor import Supervisor
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)

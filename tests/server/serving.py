@@ -51,8 +51,7 @@ class Server:
         """Start the process and wait until it listens."""
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "latentgraph.engine.cli", "serve", *self.options]
-                + [f"--port={self.port}", f"--data={self.folder / 'data'}"],
+                [sys.executable, "-m", "latentgraph.engine.cli", "serve", *self.options, *self._places()],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,
@@ -62,6 +61,9 @@ class Server:
         assert line.startswith("latentgraph serves at "), f"{line}{self.log}"
         self.port = int(line.rstrip("/\n").rpartition(":")[2])
         return self
+
+    def _places(self) -> list[str]:
+        return ["--port", str(self.port), "--data", str(self.folder / "data")]
 
     def kill(self) -> None:
         """End it as the kernel would, without a chance to do anything."""

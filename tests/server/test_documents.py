@@ -16,7 +16,7 @@ import pytest
 import serving
 from documented import Messages, Schemas, closed
 
-from latentgraph.server.app import ROUTES
+from latentgraph.server.http.app import ROUTES
 
 SPECIFICATION = (
     Path(__file__).parents[2] / "server/page/node_modules/@asyncapi/specs/schemas/3.0.0.json"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentgraph.server.database import SCHEMA
-from latentgraph.server.jobs import OVERTAKING, Claimed, Jobs, KeyReused, QueueFull, Submission
+from latentgraph.server.queue.database import SCHEMA
+from latentgraph.server.queue.jobs import OVERTAKING, Claimed, Jobs, KeyReused, QueueFull, Submission
 
 DONE = {"event": "run_finished", "status": "done", "computed": ["a"], "outputs": {"x": 1}}
 

@@ -206,7 +206,7 @@ def test_a_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
 def test_a_worker_is_told_no_secrets(server: Server) -> None:
     graph = "latentgraph: 1\nnodes: {e: {type: Environment}}\noutputs: {e: $e}\n"
     knows = server.request("POST", "/v1/jobs?wait=60", {"graph": graph}, as_("ann")).json["outputs"]["e"]
-    assert "latentgraph.server.worker" in knows
+    assert "latentgraph.server.workers.worker" in knows
     for secret in (*(token for _, token in TOKENS.values()), str(server.folder / "tokens"), "--token-file", "whsec_"):
         assert secret not in knows
 

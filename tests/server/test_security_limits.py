@@ -16,7 +16,7 @@ import serving
 from callers import Talk, error_of, raw, status_of, talk
 from serving import NUMBER, Answer, Server
 
-from latentgraph.server.limits import Limits
+from latentgraph.server.checks.limits import Limits
 
 HOSTILE = Path(__file__).with_name("hostile_nodes.py")
 SET = {

@@ -15,7 +15,7 @@ import serving
 from callers import Talk, error_of, raw, talk
 from serving import NUMBER, Answer, Server
 
-from latentgraph.server import paths
+from latentgraph.server.checks import paths
 
 HOSTILE = Path(__file__).with_name("hostile_nodes.py")
 BUILTIN = Path(paths.__file__).parents[1] / "nodes" / "builtin"

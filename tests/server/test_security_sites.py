@@ -11,7 +11,7 @@ from serving import Server
 
 from latentgraph.engine.cli import main
 from latentgraph.engine.problems import UserError
-from latentgraph.server.access import Sites, Tokens, is_loopback
+from latentgraph.server.http.access import Sites, Tokens, is_loopback
 
 EVIL = "http://evil.example"
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from latentgraph.server import paths
-from latentgraph.server.paths import without_folders
+from latentgraph.server.checks import paths
+from latentgraph.server.checks.paths import without_folders
 
 NAMES = st.text(
     st.characters(codec="utf-8", exclude_characters="/\0 '\"`:;,|<>()[]{}", exclude_categories=["Z", "C"]), min_size=1

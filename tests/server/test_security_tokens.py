@@ -14,12 +14,12 @@ import serving
 from callers import TOKENS, Talk, as_, raw, refused, status_of, talk, token_file
 from serving import NUMBER, Server
 
-from latentgraph.server.access import Caller, Tokens
-from latentgraph.server.app import application
-from latentgraph.server.errors import Forbidden, Unauthorized
-from latentgraph.server.limits import Limits
-from latentgraph.server.messages import REQUESTS
-from latentgraph.server.routes import ROUTES
+from latentgraph.server.checks.limits import Limits
+from latentgraph.server.http.access import Caller, Tokens
+from latentgraph.server.http.app import application
+from latentgraph.server.http.errors import Forbidden, Unauthorized
+from latentgraph.server.http.messages import REQUESTS
+from latentgraph.server.http.routes import ROUTES
 
 NOBODYS = "j0000000000000000000000"
 
@@ -202,7 +202,7 @@ def test_every_known_token_is_compared_whichever_it_is(tmp_path: Path, monkeypat
         compared.append((a, b))
         return honest(a, b)
 
-    monkeypatch.setattr("latentgraph.server.access.hmac.compare_digest", compare)
+    monkeypatch.setattr("latentgraph.server.http.access.hmac.compare_digest", compare)
     for name, (_, token) in TOKENS.items():
         compared.clear()
         assert tokens.caller(token).name == name

@@ -18,11 +18,11 @@ from serving import NUMBER, Server
 
 from latentgraph.engine import roots
 from latentgraph.engine.problems import UserError
-from latentgraph.server.policy import Policy
-from latentgraph.server.receivers import Receivers
+from latentgraph.server.checks.policy import Policy
+from latentgraph.server.http.receivers import Receivers
+from latentgraph.server.http.webhooks import Webhooks, secret, signed
 from latentgraph.server.settings import Settings
 from latentgraph.server.state import Server as State
-from latentgraph.server.webhooks import Webhooks, secret, signed
 
 ALLOWED = ["http://ok.example", "https://a.example/hooks", "http://b.example:8080/x/", "http://[2001:db8::1]/"]
 
@@ -170,8 +170,8 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
 
 async def submit(state: State, url: str) -> str:
     """A job that is over at once, and whose end is to be told."""
-    from latentgraph.server.access import LOCAL
-    from latentgraph.server.messages import Submission
+    from latentgraph.server.http.access import LOCAL
+    from latentgraph.server.http.messages import Submission
 
     found = await state.submit(LOCAL, Submission(graph=NUMBER, webhook=url))
     await state.cancel(LOCAL, found["job"])

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 import serving
 
-from latentgraph.server import blobs, supervisor
-from latentgraph.server.access import LOCAL
-from latentgraph.server.messages import Submission
-from latentgraph.server.policy import Policy
+from latentgraph.server.checks.policy import Policy
+from latentgraph.server.http.access import LOCAL
+from latentgraph.server.http.messages import Submission
+from latentgraph.server.queue import blobs
+from latentgraph.server.queue.tending import forget
 from latentgraph.server.settings import Settings
 from latentgraph.server.state import Server
-from latentgraph.server.tending import forget
+from latentgraph.server.workers import supervisor
 
 SHOUT = "latentgraph: 1\nnodes:\n  s: {{type: Shout, inputs: {{text: {0}}}}}\noutputs: {{text: $s}}\n"
 
@@ -26,7 +27,7 @@ SHOUT = "latentgraph: 1\nnodes:\n  s: {{type: Shout, inputs: {{text: {0}}}}}\nou
 @pytest.fixture(autouse=True)
 def _unconfined(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server confines its process: here that is the tests' own, which is not to be."""
-    monkeypatch.setattr("latentgraph.server.policy.confine", lambda *folders, **more: None)
+    monkeypatch.setattr("latentgraph.server.checks.policy.confine", lambda *folders, **more: None)
 
 
 @asynccontextmanager

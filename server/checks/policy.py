@@ -13,9 +13,9 @@ from latentgraph.engine.library import shipped_folders
 from latentgraph.engine.registry import Registry, load_registry
 from latentgraph.engine.roots import confine, uploads_in
 
+from ..queue.uploads import folders_of
 from .limits import Limits
 from .paths import hide
-from .uploads import folders_of
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ..state import Server
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
 from .errors import NotFound, Refusal, TooLarge, UnsupportedType, refusal_of
 from .routes import ROUTES, SERVER, Call, Route
-from .state import Server
 from .websocket import websocket
 
-PAGE = Path(__file__).parent / "page" / "built"
+PAGE = Path(__file__).parents[1] / "page" / "built"
 
 SOFTWARE = "latentgraph"
 HEADERS = {
@@ -25,7 +25,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Content-Security-Policy": (
-        "default-src 'self'; img-src 'self' blob: data:; connect-src 'self' ws: wss:; style-src 'self' 'unsafe-inline';"
+        "default-src 'self'; img-src 'self' blob: data:; connect-src 'self'; style-src 'self' 'unsafe-inline';"
         " object-src 'none'; base-uri 'none'; frame-ancestors 'none'; form-action 'self'"
     ),
 }

@@ -7,7 +7,7 @@ import json
 import struct
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .log import PAGE, Logged, is_final
+from ..queue.log import PAGE, Logged, is_final
 from .messages import Subscribe
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .access import Caller
+from ..http.access import Caller
+from ..http.errors import BadRequest, NotFound
 from .database import Database
-from .errors import BadRequest, NotFound
 
 
 def folders_of(uploads: Path, reader: str | None) -> list[Path]:

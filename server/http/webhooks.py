@@ -20,8 +20,8 @@ from typing import Any
 
 import aiohttp
 
-from .jobs import FINAL
-from .state import Server
+from ..queue.jobs import FINAL
+from ..state import Server
 
 ATTEMPTS = 12
 FIRST_PAUSE, LONGEST_PAUSE = 5.0, 6 * 3600.0

@@ -9,10 +9,10 @@ import re
 
 from aiohttp import web
 
+from ..queue.log import is_final
+from ..state import Server
 from .errors import BadRequest, Gone, TooMany
-from .log import is_final
 from .routes import Call
-from .state import Server
 
 SSE = "text/event-stream"
 LAST_ID = re.compile("[0-9]{0,15}")

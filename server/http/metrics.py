@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from .state import Server
+from ..state import Server
 
 
 def metrics_text(server: Server) -> str:

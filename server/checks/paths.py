@@ -36,7 +36,7 @@ def hide(*folders: str | Path) -> None:
     _pattern = re.compile(rf"(?P<url>{_URL})|{known}|{_PATH}")
 
 
-hide(os.path.expanduser("~"), sys.prefix, tempfile.gettempdir(), Path(__file__).parents[1])
+hide(os.path.expanduser("~"), sys.prefix, tempfile.gettempdir(), Path(__file__).parents[2])
 with contextlib.suppress(OSError):  # it may be gone
     hide(os.getcwd())
 

@@ -9,11 +9,11 @@ from typing import Annotated, Any, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
+from ..checks.known import NAME
+from ..state import Server
 from .access import Caller
 from .errors import BadRequest, TooLarge, UnsupportedType
 from .events import Digest, JobId
-from .known import NAME
-from .state import Server
 
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]
 M = TypeVar("M", bound=BaseModel)

@@ -7,9 +7,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field, create_model
 
+from ...state import Server
 from ..events import EVENTS, TOLD, PreviewHead, Seq, Subscribed
 from ..messages import REPLIES, REQUESTS, Error
-from ..state import Server
 from ..websocket import CLOSE_CODES, PROTOCOL
 from .schemas import RECEIVED, SENT, Mode, prose, schemas
 

@@ -33,10 +33,10 @@ from latentgraph.engine.rendering import Rendered
 from latentgraph.engine.runs import Run
 from latentgraph.engine.store import Store, default_folder, open_store
 
-from .blobs import Blobs
+from ..checks.paths import clean
+from ..checks.policy import Policy
+from ..queue.blobs import Blobs
 from .frames import HEADER, packed, packed_preview
-from .paths import clean
-from .policy import Policy
 
 LOG = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from .database import Database
+from ..queue.database import Database
+from ..queue.jobs import Claimed, Jobs
+from ..settings import Settings
 from .frames import HEADER, PREVIEW, packed, unpacked_preview
-from .jobs import Claimed, Jobs
-from .settings import Settings
 from .slots import Slots
 
 LOG = logging.getLogger(__name__)
@@ -158,8 +158,8 @@ class Supervisor:
             try:
                 reader = await self._started(worker)
                 await self._listen(worker, reader)
-            except (OSError, ValueError) as error:
-                LOG.error("worker %s: %s", worker.number, error)
+            except Exception:  # whatever it says or does: its place has to go on
+                LOG.exception("worker %s", worker.number)
             reason = await self._ended(worker)
             job, worker.job = worker.job, None
             worker.become("starting")
@@ -179,7 +179,7 @@ class Supervisor:
             worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "latentgraph.server.worker",
+                "latentgraph.server.workers.worker",
                 str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),

@@ -10,11 +10,11 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
+from ..queue.log import PAGE, is_final
 from . import messages
 from .errors import NotFound
 from .events import JobId, Seq
 from .files import FILE, send_file
-from .log import PAGE, is_final
 from .routes import Call, Parameter, answer, route
 from .streams import SSE, position_of, stream
 

@@ -8,10 +8,10 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, get_args
 
+from ...state import Server
 from ..errors import Refusal
 from ..messages import Failed
 from ..routes import PARTS, ROUTES, Parameter, Route
-from ..state import Server
 from ..streams import LAST_ID, SSE
 from .schemas import RECEIVED, SENT, Mode, prose, schemas
 

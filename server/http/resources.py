@@ -19,11 +19,11 @@ from latentgraph.engine import describe
 from latentgraph.engine.schema import graph_schema
 from latentgraph.engine.store import default_folder, open_store
 
+from ..checks.known import Known, TooManyGraphs
 from . import described, messages
 from .documents import asyncapi, openapi
 from .errors import BadRequest, Forbidden, NotFound, TooLarge, TooMany, UnsupportedType
 from .files import FILE, send_file
-from .known import Known, TooManyGraphs
 from .metrics import metrics_text
 from .pictures import oversized
 from .routes import Call, Parameter, answer, route

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from ..state import Server
 from .jobs import FINAL
-from .state import Server
 
 NOTE_EVERY, TEND_EVERY = 5.0, 60.0
 TOGETHER = 100

@@ -1,0 +1,1 @@
+"""What clients talk to: HTTP, the websocket, and the documents that describe both."""

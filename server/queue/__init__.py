@@ -1,0 +1,1 @@
+"""What has to outlive the process: jobs and their events, outputs, uploads."""

@@ -1,0 +1,1 @@
+"""Processes that run graphs, and what keeps them going."""
