@@ -13,6 +13,9 @@ from .messages import Subscribe
 if TYPE_CHECKING:
     from .websocket import Connection
 
+FEW = 10
+"""Events that are sent at once; who has more to catch up with waits for the turns of others."""
+
 BOOKMARK = 20.0
 """Seconds after which a feed without events says where it is."""
 
@@ -31,20 +34,20 @@ class JobFollower:
         """By node, the numbers of the progress and of the preview that were sent."""
 
     async def follow(self) -> None:
-        server, caught_up = self.connection.server, False
+        server, caught_up, limit = self.connection.server, False, FEW
         with server.heads.waiting(self.job) as more:
             while not server.stopping.is_set():
-                if not caught_up:
-                    await server.turns.take()
                 more.clear()
                 async with self.connection.page:
-                    page = server.log.events(self.job, self.after)
+                    page = server.log.events(self.job, self.after, limit)
                     await self._send(page)
                 if any(event.last for event in page):
                     await self._tell(f'"caught_up":{self.after}', caught_up)
                     await self._tell('"end":true', False)
                     return
-                if len(page) == PAGE:
+                if len(page) == limit:
+                    limit = PAGE
+                    await server.turns.take()
                     continue
                 if not caught_up:
                     await self._tell(f'"caught_up":{self.after}', False)
@@ -87,18 +90,18 @@ class FeedFollower:
         self.after = request.after
 
     async def follow(self) -> None:
-        server, caught_up = self.connection.server, False
+        server, caught_up, limit = self.connection.server, False, FEW
         with server.heads.waiting(f"@{self.owner}") as more:
             while not server.stopping.is_set():
-                if not caught_up:
-                    await server.turns.take()
                 more.clear()
                 async with self.connection.page:
-                    page = server.log.feed(self.owner, self.after)
+                    page = server.log.feed(self.owner, self.after, limit)
                     for event in page:
                         await self.connection.send_text(f'{{"sub":{self.number},{event.text}')
                         self.after = event.cursor
-                if len(page) == PAGE:
+                if len(page) == limit:
+                    limit = PAGE
+                    await server.turns.take()
                     continue
                 if not caught_up:
                     await self.connection.send_text(f'{{"sub":{self.number},"caught_up":{self.after}}}')

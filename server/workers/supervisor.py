@@ -267,7 +267,8 @@ class Supervisor:
     def _kill(self, worker: Worker) -> None:
         if worker.process is not None and worker.process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
-                worker.process.kill()
+                # Not `process.kill`, which would take the exit code from who waits for it.
+                os.kill(worker.process.pid, signal.SIGKILL)
 
     async def _end_if_stuck(self, worker: Worker, job: str) -> None:
         await asyncio.sleep(STUCK)

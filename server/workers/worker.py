@@ -141,6 +141,8 @@ class Worker:
         self.outbox.begin(self.job)
         try:
             ended = self._run(job)
+        except ConnectionError:
+            raise
         except Exception as error:  # of the engine, or a full disk: the job has failed, the worker goes on
             LOG.exception("the job %s", self.job)
             ended = {"finished": _finished(Run(status="failed"), {}, explained(error))}
@@ -295,8 +297,8 @@ def main(descriptor: int) -> None:
     worker = Worker(connection, settings)
     inbox: queue.SimpleQueue[Mapping[str, Any]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(stream, worker, inbox), name="listener", daemon=True).start()
-    worker.outbox.message({"ready": os.getpid()})
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # the server has gone
+        worker.outbox.message({"ready": os.getpid()})
         while True:
             worker.work(inbox.get())
 

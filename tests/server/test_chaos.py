@@ -143,7 +143,7 @@ def test_every_accepted_job_ends_once_and_every_client_sees_every_event_once(
             else:
                 assert "its worker ended 3 times" in events[-1]["error"]
     assert interrupted > 0
-    assert "Traceback" not in server.log
+    assert "Traceback" not in server.log, server.log
     states = {row["job"]: row["state"] for row in server.get("/v1/jobs?limit=500").json["jobs"]}
     for job in jobs:
         assert states[job] == clients[0].events[job][-1]["status"]
