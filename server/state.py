@@ -173,7 +173,8 @@ class Server:
             LOG.error("nothing can be kept: %s", error)
             raise Unavailable("the server cannot keep anything now, its disk may be full") from None
         self.counts["submitted"] += not existing
-        self.supervisor.look()
+        # A moment later, so that the client hears of its job first.
+        asyncio.get_running_loop().call_soon(self.supervisor.look)
         return {"job": job, "state": state, "existing": existing}
 
     def job(self, caller: Caller, job: str) -> sqlite3.Row:
