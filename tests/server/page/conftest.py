@@ -3,7 +3,6 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,6 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))  # where serving.py is
 
 import serving
-
-collect_ignore_glob = [] if find_spec("playwright") else ["test_*.py"]
 
 OPTIONS = (
     "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
@@ -29,7 +26,7 @@ WATCH = """
 def browser() -> Iterator[Any]:
     executable = shutil.which("chromium")
     if executable is None:
-        pytest.skip("Chromium is not installed")
+        pytest.fail("Chromium is not installed, which the tests with the mark `browser` drive")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

@@ -296,7 +296,7 @@ def test_a_token_is_asked_for_and_stays_out_of_the_address(open_page: Open, tmp_
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious(open_page: Open, server: serving.Server, width: int, scheme: str) -> None:
     if not AXE.exists():
-        pytest.skip("axe-core is not installed: npm ci in server/page")
+        pytest.fail("axe-core is not installed: run `npm ci` in server/page")
     server.run("txt2img", {"steps": 1})
     page = open_page(
         server, viewport={"width": width, "height": 844}, color_scheme=scheme, bypass_csp=True, reduced_motion="reduce"
