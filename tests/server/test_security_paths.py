@@ -18,7 +18,7 @@ from serving import NUMBER, Answer, Server
 from latentgraph.server.checks import paths
 
 HOSTILE = Path(__file__).with_name("hostile_nodes.py")
-BUILTIN = Path(paths.__file__).parents[1] / "nodes" / "builtin"
+BUILTIN = Path(paths.__file__).parents[2] / "nodes" / "builtin"
 
 # a server that has a lot to tell
 
@@ -336,7 +336,7 @@ def test_no_answer_has_a_path_of_the_server_in_it(server: Listened, files: Path)
         *own,
         str(Path(tempfile.gettempdir()).resolve()),
         "site-packages",
-        str(Path(paths.__file__).parents[1]),
+        str(Path(paths.__file__).parents[2]),
     }:
         telling = [answer for answer in server.answers if f"{folder}/" in answer or f'{folder}"' in answer]
         # What a client has sent itself is sent back as it was.

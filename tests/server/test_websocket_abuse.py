@@ -1,5 +1,6 @@
 """Clients of the websocket that do what they should not: the server lives on, serves others, and logs no mistake."""
 
+import contextlib
 import json
 import random
 import socket
@@ -99,7 +100,7 @@ def test_a_message_may_come_in_pieces_with_pings_between(server: serving.Server)
 )
 def test_what_is_no_websocket_ends_the_connection(server: serving.Server, sent: bytes) -> None:
     before = connections(server)
-    with Raw(server.port) as raw:
+    with Raw(server.port) as raw, contextlib.suppress(ConnectionError):  # it may be ended before all was sent
         raw.socket.sendall(sent)
         raw.closed()
     deadline = time.monotonic() + 10
@@ -116,9 +117,13 @@ def test_frames_that_are_not_masked_do_no_harm(server: serving.Server) -> None:
 
 
 def test_a_message_that_is_too_long_is_told_so(server: serving.Server) -> None:
-    with Raw(server.port) as raw:
-        raw.send("x" * (BODY + 1))
-        assert raw.closed() == 4413
+    told = set()
+    for _ in range(5):
+        # What comes after the close frame may end the connection before that was read.
+        with Raw(server.port) as raw, contextlib.suppress(ConnectionError):
+            raw.send("x" * (BODY + 1))
+            told.add(raw.closed())
+    assert told == {4413}
 
 
 @pytest.mark.parametrize(
