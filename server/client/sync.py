@@ -28,31 +28,37 @@ class Loop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
+        self._lock, self.closed = threading.Lock(), False
         self._thread = threading.Thread(target=self._loop.run_forever, name="latentgraph client", daemon=True)
         self._thread.start()
 
-    @property
-    def closed(self) -> bool:
-        return self._loop.is_closed()
-
     def wait(self, coroutine: Coroutine[Any, Any, R]) -> R:
-        """What a coroutine gives. Ctrl-C while waiting cancels it."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        """What a coroutine gives. Ctrl-C while waiting cancels it. Raises RuntimeError where the loop is closed."""
+        with self._lock:  # a loop that is about to end would take it and never run it
+            if self.closed:
+                coroutine.close()
+                raise RuntimeError("the client is closed")
+            future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Cancel what other threads wait for, and end the thread."""
-        self.wait(_cancel_others())
+    def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do a last thing, cancel what other threads wait for, and end the thread."""
+        with self._lock:
+            if self.closed:
+                return
+            self.closed = True
+        asyncio.run_coroutine_threadsafe(_ended(last), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
-async def _cancel_others() -> None:
+async def _ended(last: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    await last()
     others = asyncio.all_tasks() - {asyncio.current_task()}
     for task in others:
         task.cancel()
@@ -192,9 +198,7 @@ class Client(Waiting[AsyncClient]):
 
     def close(self) -> None:
         """Close the connections. Jobs go on."""
-        if not self._loop.closed:
-            self._loop.wait(self._inner.close())
-            self._loop.close()
+        self._loop.close(self._inner.close)
 
     server = waited(AsyncClient.server)
     graphs = waited(AsyncClient.graphs)
