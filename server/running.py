@@ -9,7 +9,8 @@ import os
 import signal
 import sqlite3
 import stat
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from aiohttp import web
@@ -26,6 +27,7 @@ from .state import Server
 
 LOG = logging.getLogger(__name__)
 
+PAUSE = 5.0
 BACKLOG = 1024
 
 
@@ -58,7 +60,8 @@ async def _serve(settings: Settings) -> None:
             f"cannot listen at {settings.host}:{settings.port}: {(error.strerror or str(error)).lower()}"
         ) from None
     await server.open()
-    tasks = [asyncio.create_task(tend(server)), asyncio.create_task(Webhooks(server).run())]
+    webhooks = Webhooks(server)
+    tasks = [asyncio.create_task(going_on(work)) for work in (partial(tend, server), webhooks.run)]
     print(f"latentgraph serves at {_url(settings.host, listening)}", flush=True)
     if not settings.token_file and not server.sites.loopback:
         LOG.warning("warning: everybody who reaches this address may do everything (--insecure)")
@@ -72,6 +75,17 @@ async def _serve(settings: Settings) -> None:
     closing = asyncio.create_task(server.close())
     await runner.cleanup()
     await closing
+
+
+async def going_on(work: Callable[[], Awaitable[None]]) -> None:
+    """Do something for as long as the server lives, whatever goes wrong with it: the disk may be full for a while."""
+    while True:
+        try:
+            await work()
+            return
+        except Exception:
+            LOG.exception("trying again in %s seconds", PAUSE)
+        await asyncio.sleep(PAUSE)
 
 
 async def _asked_to_stop() -> None:

@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 
 from .checks.checking import Accepted, Asked, Checker
 from .checks.known import KnownGraphs
+from .errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
 from .http.access import Caller, Sites, Tokens
-from .http.errors import Conflict, Forbidden, NotFound, TooMany, Unavailable
 from .http.messages import Submission as Submitted
 from .http.receivers import Receivers
 from .queue.blobs import Blobs
@@ -110,7 +110,10 @@ class Server:
 
     def note_head(self) -> None:
         """Remember outside of the database how far its log goes."""
-        (self.settings.data / "head").write_text(str(self.log.head(None)))
+        try:
+            (self.settings.data / "head").write_text(str(self.log.head(None)))
+        except OSError as error:
+            LOG.error("how far the log goes cannot be noted: %s", error)
 
     # jobs
 

@@ -27,7 +27,7 @@ from latentgraph.engine.roots import NOWHERE
 from latentgraph.engine.types import bare, choices, type_name
 from latentgraph.engine.values import is_known
 
-from ..http.errors import BadRequest, GraphRefused
+from ..errors import BadRequest, GraphRefused
 from .known import KnownGraphs
 from .paths import clean
 from .policy import Policy

@@ -81,17 +81,17 @@ class Limits:
 
     def check(self, graph: CheckedGraph, problems: Problems) -> None:
         """Says in `problems` what a graph, as far as it is known before it runs, asks too much of."""
-        count = self._check(graph, problems, graph)
+        count = self._check(graph, problems)
         if count > self.nodes:
             message = f"the graph comes to {count:,} nodes, this server runs at most {self.nodes:,}"
             problems.error("over-limit", None, message, path="nodes")
 
-    def _check(self, graph: CheckedGraph, problems: Problems, top: CheckedGraph) -> int:
+    def _check(self, graph: CheckedGraph, problems: Problems) -> int:
         count = 0
         for name, node in graph.nodes.items():
             times = elements(node.foreach) if node.foreach is not None else 1
             if isinstance(node.type, CheckedGraph):
-                count += times * self._check(node.type, problems, top)
+                count += times * self._check(node.type, problems)
                 continue
             count += times
             known = {input: value for input, value in node.inputs.items() if is_known(value)}

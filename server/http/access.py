@@ -21,7 +21,7 @@ from aiohttp import web
 
 from latentgraph.engine.problems import UserError
 
-from .errors import Forbidden, Unauthorized
+from ..errors import Forbidden, Unauthorized
 
 SCOPES = ("read", "submit", "admin")
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9_@][A-Za-z0-9_.@-]{0,63})\s+(?P<scopes>[a-z,]+)\s+(?P<token>[!-~]{16,512})")

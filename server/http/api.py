@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from aiohttp import web
 from pydantic import Field
 
+from ..errors import NotFound
 from ..queue.log import PAGE, is_final
 from . import messages
-from .errors import NotFound
 from .events import JobId, Seq
 from .files import FILE, send_file
 from .routes import Call, Parameter, answer, route

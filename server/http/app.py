@@ -8,10 +8,10 @@ from pathlib import Path
 
 from aiohttp import web
 
+from ..errors import NotFound, Refusal, TooLarge, UnsupportedType, refusal_of
 from ..state import Server
 from . import api, resources  # noqa: F401 - they declare the routes
 from .access import Caller
-from .errors import NotFound, Refusal, TooLarge, UnsupportedType, refusal_of
 from .routes import ROUTES, SERVER, Call, Route
 from .websocket import websocket
 

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from aiohttp import ETag, web
 
-from .errors import NotFound, OtherContent, OutsideOfFile
+from ..errors import NotFound, OtherContent, OutsideOfFile
 
 FILE = ("application/octet-stream", "image/*", "text/plain", "application/json")
 """What files may be sent as."""

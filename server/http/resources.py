@@ -20,9 +20,9 @@ from latentgraph.engine.schema import graph_schema
 from latentgraph.engine.store import default_folder, open_store
 
 from ..checks.known import Known, TooManyGraphs
+from ..errors import BadRequest, Forbidden, NotFound, TooLarge, TooMany, UnsupportedType
 from . import described, messages
 from .documents import asyncapi, openapi
-from .errors import BadRequest, Forbidden, NotFound, TooLarge, TooMany, UnsupportedType
 from .files import FILE, send_file
 from .metrics import metrics_text
 from .pictures import oversized

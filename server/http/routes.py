@@ -10,9 +10,9 @@ from aiohttp import web
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 
 from ..checks.known import NAME
+from ..errors import BadRequest, TooLarge, UnsupportedType
 from ..state import Server
 from .access import Caller
-from .errors import BadRequest, TooLarge, UnsupportedType
 from .events import Digest, JobId
 
 Handler = Callable[["Call"], Awaitable[web.StreamResponse]]

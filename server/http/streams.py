@@ -9,9 +9,9 @@ import re
 
 from aiohttp import web
 
+from ..errors import BadRequest, Gone, TooMany
 from ..queue.log import is_final
 from ..state import Server
-from .errors import BadRequest, Gone, TooMany
 from .routes import Call
 
 SSE = "text/event-stream"

@@ -15,9 +15,9 @@ from typing import Any, NoReturn
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from ..errors import BadRequest, Forbidden, Gone, NotFound, TooMany, Unauthorized, refusal_of
 from ..state import Server
 from .access import Caller, bearer
-from .errors import BadRequest, Forbidden, Gone, NotFound, TooMany, Unauthorized, refusal_of
 from .following import FeedFollower, Follower, JobFollower
 from .messages import REQUESTS, Cancel, Hello, ListJobs, OneJob, Request, Retry, Submit, Subscribe
 from .messages import Unsubscribe as Unsubscription

@@ -15,8 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ..errors import BadRequest, NotFound
 from ..http.access import Caller
-from ..http.errors import BadRequest, NotFound
 from .database import Database
 
 

@@ -15,9 +15,9 @@ from callers import TOKENS, Talk, as_, raw, refused, status_of, talk, token_file
 from serving import NUMBER, Server
 
 from latentgraph.server.checks.limits import Limits
+from latentgraph.server.errors import Forbidden, Unauthorized
 from latentgraph.server.http.access import Caller, Tokens
 from latentgraph.server.http.app import application
-from latentgraph.server.http.errors import Forbidden, Unauthorized
 from latentgraph.server.http.messages import REQUESTS
 from latentgraph.server.http.routes import ROUTES
 

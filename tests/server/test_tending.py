@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 import serving
 
+from latentgraph.server import running as supervising
 from latentgraph.server.checks.policy import Policy
 from latentgraph.server.http.access import LOCAL
 from latentgraph.server.http.messages import Submission
-from latentgraph.server.queue import blobs
+from latentgraph.server.queue import blobs, tending
 from latentgraph.server.queue.tending import forget
 from latentgraph.server.settings import Settings
 from latentgraph.server.state import Server
@@ -124,6 +125,28 @@ def test_a_file_that_was_written_a_moment_ago_is_left_alone(tmp_path: Path) -> N
             digest = server.blobs.keep(b"a worker is about to say whose this is")
             await forget(server)
             assert files(server) == {digest}
+
+    run(test)
+
+
+def test_what_is_done_by_itself_goes_on_when_the_disk_is_well_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervising, "PAUSE", 0.01)
+    monkeypatch.setattr(tending, "NOTE_EVERY", 0.01)
+
+    async def test() -> None:
+        async with running(tmp_path) as server:
+            database, head = server.database.path, tmp_path / "head"
+            head.mkdir()  # it cannot be written
+            server.database.path = tmp_path / "nowhere" / "jobs.sqlite"  # nor can this be opened
+            going = asyncio.create_task(supervising.going_on(lambda: tending.tend(server)))
+            await asyncio.sleep(0.2)
+            assert not going.done()
+            server.database.path = database
+            head.rmdir()
+            await until(head.is_file)
+            going.cancel()
 
     run(test)
 

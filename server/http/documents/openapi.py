@@ -8,8 +8,8 @@ from functools import cache
 from http import HTTPStatus
 from typing import Any, get_args
 
+from ...errors import Refusal
 from ...state import Server
-from ..errors import Refusal
 from ..messages import Failed
 from ..routes import PARTS, ROUTES, Parameter, Route
 from ..streams import LAST_ID, SSE
