@@ -178,6 +178,7 @@ class Supervisor:
                 environment["CUDA_VISIBLE_DEVICES"] = self.settings.devices[worker.number % len(self.settings.devices)]
             worker.process = await asyncio.create_subprocess_exec(
                 sys.executable,
+                "-P",  # nothing in the folder that the server was started in is taken for a module
                 "-m",
                 "latentgraph.server.workers.worker",
                 str(theirs.fileno()),

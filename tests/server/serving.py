@@ -51,7 +51,7 @@ class Server:
         """Start the process and wait until it listens."""
         with (self.folder / "server.log").open("a") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "latentgraph.engine.cli", "serve", *self.options, *self._places()],
+                [sys.executable, "-P", "-m", "latentgraph.engine.cli", "serve", *self.options, *self._places()],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=self.environment,

@@ -240,6 +240,16 @@ def test_a_job_that_kills_its_workers_fails_and_the_server_does_not_mind(
     assert shared.run(serving.NUMBER, {"value": 44})["state"] == "done"
 
 
+def test_workers_take_no_file_of_the_working_folder_for_a_module(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "enum.py").write_text("raise SystemExit('this is not the module enum')")
+    monkeypatch.chdir(tmp_path)
+    server = serving.start(tmp_path / "server").ready()
+    assert server.run(serving.NUMBER)["state"] == "done"
+    server.stop()
+
+
 def test_only_workers_load_torch(tmp_path: Path) -> None:
     server = serving.start(tmp_path, nodes=False).ready()
     assert server.run("txt2img", {"steps": 1})["state"] == "done"
