@@ -243,7 +243,8 @@ def test_a_job_that_kills_its_workers_fails_and_the_server_does_not_mind(
 def test_workers_take_no_file_of_the_working_folder_for_a_module(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "enum.py").write_text("raise SystemExit('this is not the module enum')")
+    for name in ("enum", "queue", "json"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('this is not the module that is meant')")
     monkeypatch.chdir(tmp_path)
     server = serving.start(tmp_path / "server").ready()
     assert server.run(serving.NUMBER)["state"] == "done"
