@@ -11,6 +11,7 @@ export class ApiError extends Error {
     this.code = error.code;
     this.temporary = error.temporary ?? false;
     this.diagnostics = error.diagnostics ?? [];
+    this.first = error.first;
     this.status = status;
   }
 }

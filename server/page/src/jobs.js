@@ -27,10 +27,12 @@ let stop = () => {};
 
 /** Puts the list into its panel. */
 export function makeJobs() {
-  parts.queue = el("div", { class: "queue" });
+  parts.words = el("p");
+  parts.workers = el("ul", { class: "workers", "aria-label": "Workers" });
+  parts.toggle = el("button", { type: "button", class: "quiet", hidden: true });
   parts.list = el("ul", { class: "job-list" });
   parts.more = el("button", { type: "button", class: "more", text: "Older jobs", on: { click: shown(() => older()) } });
-  byId("jobs").append(parts.queue, parts.list, parts.more);
+  byId("jobs").append(el("div", { class: "queue" }, parts.words, parts.workers, parts.toggle), parts.list, parts.more);
   on("run", mark);
   on("graph", mark);
   setInterval(() => document.visibilityState === "visible" && draw(), 30_000);
@@ -42,7 +44,7 @@ export async function followJobs() {
   stop = subscribe(FEED, {
     event: (event) => received(event).catch(() => {}),
     progress: (each, job) => { progress.set(job, each); update(job); },
-    reset: () => followJobs().catch(failed),
+    reset: () => newest().catch(failed),
   }, await recently());
   await newest();
 }
@@ -102,9 +104,11 @@ function prepend(job) {
 async function queue() {
   const { queued, running, paused, workers } = await get("/v1/queue");
   const words = paused ? "The queue is paused" : running || queued ? [running && `${running} running`, queued && `${queued} waiting`].filter(Boolean).join(", ") : "Nothing is waiting";
-  const toggle = may("admin") && el("button", { type: "button", class: "quiet", on: { click: shown(async () => { await post("/v1/queue", { paused: !paused }); await queue(); }) } }, icon(paused ? "run" : "pause"), paused ? "Resume" : "Pause");
-  const dots = el("ul", { class: "workers", "aria-label": "Workers" }, ...workers.map((worker) => el("li", { class: worker.state, title: `Worker ${worker.worker} is ${worker.state}` }, el("span", { class: "unseen", text: `Worker ${worker.worker}: ${worker.state}` }))));
-  parts.queue.replaceChildren(...[el("p", {}, words), dots, toggle].filter(Boolean));
+  parts.toggle.replaceChildren(icon(paused ? "run" : "pause"), paused ? "Resume" : "Pause");
+  parts.toggle.onclick = shown(async () => { await post("/v1/queue", { paused: !paused }); await queue(); });
+  parts.toggle.hidden = !may("admin");
+  parts.words.textContent = words;
+  parts.workers.replaceChildren(...workers.map((worker) => el("li", { class: worker.state, title: `Worker ${worker.worker} is ${worker.state}` }, el("span", { class: "unseen", text: `Worker ${worker.worker}: ${worker.state}` }))));
 }
 
 function draw() {

@@ -128,7 +128,7 @@ async function begin(subscription) {
     if (failure.code === "unreachable" || subscription.id !== id) return;
     active.delete(id);
     if (failure.code === "gone" && (subscription.after > 0 || subscription.epoch)) {
-      subscription.after = 0;
+      subscription.after = failure.first - 1;
       subscription.epoch = null;
       listener.reset?.();
       if (wanted.has(subscription)) begin(subscription);

@@ -253,6 +253,12 @@ def test_jobs_of_other_clients_appear_and_are_run_again_and_deleted(page: Page, 
     job.first.get_by_role("button", name="Delete").click()
     page.get_by_role("button", name="Delete", exact=True).click()
     expect(job).to_have_count(1)
+    page.reload()
+    expect(job).to_have_count(1)
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.wait_for_timeout(1000)
+    assert len(asked) < 20, "the page goes on asking, though nothing happens"
 
 
 def test_the_queue_is_paused_and_goes_on(page: Page, server: serving.Server) -> None:
