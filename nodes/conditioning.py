@@ -7,7 +7,8 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 
 from .facts import TextFacts, check_negative, fact
-from .ports import CFG, Clip, Conditioning, Guidance
+from .guides import CFG, Conditioning, Guidance
+from .references import Clip
 
 EMPTY = "the list of texts is empty: give at least one, which may be the empty text"
 
@@ -40,7 +41,7 @@ class CLIPEncode(Node, category="conditioning"):
         count = len(text) if isinstance(text, tuple) else None if text is None else 1
         if count == 0:
             raise Wrong("text", EMPTY)
-        return {} if clip is None else {"conditioning": TextFacts(clip.weights.config["hidden_size"], count)}
+        return {} if clip is None else {"conditioning": TextFacts(clip.width, count)}
 
 
 class CFGCombine(Node, category="conditioning"):

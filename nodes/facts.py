@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from latentgraph.engine.node import Wrong
 
-from .ports import Model, Space, Vae
+from .references import Model, Space, Vae
 
 Kind = TypeVar("Kind")
 

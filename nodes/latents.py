@@ -7,7 +7,8 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
 
 from .facts import ImageFacts, LatentFacts, check_decoded_by, check_picture, check_side, fact
-from .ports import Image, Latent, Model, Vae
+from .ports import Image, Latent
+from .references import Model, Vae
 
 Seed = Annotated[int, Field(ge=0, lt=2**53)]  # exact as a JSON number everywhere
 

@@ -9,7 +9,7 @@ from latentgraph.engine.digest import digest
 from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.roots import place
 
-from .ports import Clip, Model, Vae
+from .references import Clip, Model, Vae
 
 BUILTIN = Path(__file__).parent / "builtin"
 

@@ -19,8 +19,10 @@ from .facts import (
     fact,
     together,
 )
+from .guides import Conditioning, Guidance
 from .latents import Seed
-from .ports import Conditioning, Guidance, Latent, Model
+from .ports import Latent
+from .references import Model
 
 
 class KSampler(Node, category="sampling", resource="device"):

@@ -10,7 +10,9 @@ from torch import Tensor
 from latentgraph.engine.context import Context
 
 from ..facts import check_drawn_by, check_strength, check_width, together
-from ..ports import CFG, Conditioning, Guidance, Latent, Model, Space
+from ..guides import CFG, Conditioning, Guidance
+from ..ports import Latent
+from ..references import Model, Space
 from .noise import noise, saved
 from .numerics import DEVICE
 from .resuming import Resuming

@@ -1,13 +1,14 @@
 """Pipeline folders in the layout of diffusers: what is in them, found without reading any weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from latentgraph.engine.ports import File, Folder
 from latentgraph.engine.roots import readable
 
-from ..ports import Clip, Model, Space, Vae, Weights
+from ..references import Clip, Encoder, Family, Model, Space, Vae, Weights
 
 PIPELINES = ("StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline")
 CLASSES = {
@@ -44,8 +45,10 @@ def components(path: Path) -> tuple[Model, Clip, Vae]:
         raise ValueError(f"{path} has no model_index.json, so it is no diffusers model folder")
     _check_classes(path)
     folder = Folder.at(path)
-    vae = Vae(_network(folder, "vae"))
-    unet = _network(folder, "unet")
+    unet = _network(folder, "unet", "sd1")
+    family: Family = "sd2" if unet.config["cross_attention_dim"] == 1024 else "sd1"
+    unet = replace(unet, family=family)
+    vae = Vae(_network(folder, "vae", family))
     _check_unet(path, unet, vae.space)
     scheduler = folder.below("scheduler")
     if "scheduler_config.json" not in scheduler:
@@ -54,7 +57,7 @@ def components(path: Path) -> tuple[Model, Clip, Vae]:
     if not tokenizer.files:
         raise ValueError(f"{path} is incomplete: it has no tokenizer/")
     model = Model(unet, scheduler["scheduler_config.json"], vae.space)
-    return model, Clip(_network(folder, "text_encoder"), tokenizer), vae
+    return model, Clip((Encoder(_network(folder, "text_encoder", family), tokenizer),)), vae
 
 
 def _check_classes(path: Path) -> None:
@@ -80,7 +83,7 @@ def _check_unet(path: Path, unet: Weights, space: Space) -> None:
             raise ValueError(f"{path}: the U-Net has {setting} {unet.config[setting]!r}, which is not supported")
 
 
-def _network(folder: Folder, kind: Any) -> Weights:
+def _network(folder: Folder, kind: Any, family: Family) -> Weights:
     """One network's `config.json` and weights: one safetensors file, several with an index, or the fp16 variant."""
     inside = folder.below(kind)
     stem = "model" if kind == "text_encoder" else "diffusion_pytorch_model"
@@ -110,7 +113,7 @@ def _network(folder: Folder, kind: Any) -> Weights:
         raise ValueError(f"{folder.path} is incomplete: it has no {kind}/{single}{hint}")
     for file in weights:
         check_safetensors(file)
-    return Weights(kind, "sd", Folder(tuple(sorted(files + weights, key=lambda file: file.name)), inside.path))
+    return Weights(kind, family, Folder(tuple(sorted(files + weights, key=lambda file: file.name)), inside.path))
 
 
 def check_safetensors(file: File) -> None:

@@ -3,7 +3,8 @@
 import torch
 
 from ..facts import check_decoded_by, check_picture
-from ..ports import Image, Latent, Vae
+from ..ports import Image, Latent
+from ..references import Vae
 from .noise import Seed, generators, saved
 from .numerics import DEVICE
 from .weights import load_vae

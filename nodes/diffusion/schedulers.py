@@ -7,7 +7,7 @@ import diffusers
 
 from latentgraph.engine.diagnostics import nearest
 
-from ..ports import Model
+from ..references import Model
 from .samplers import PREFIX, SAMPLERS, SCHEDULES
 
 NEEDED = ("init_noise_sigma", "order", "scale_model_input", "set_timesteps", "step")

@@ -15,7 +15,7 @@ from torch import nn
 
 from latentgraph.engine.ports import Folder
 
-from ..ports import Clip, Model, Vae, Weights
+from ..references import Encoder, Model, Vae, Weights
 from .numerics import DEVICE
 
 # What these libraries would say concerns their own callers; what matters here is raised as an error.
@@ -43,12 +43,12 @@ def load_vae(vae: Vae) -> diffusers.AutoencoderKL:
     return _load(vae.weights)
 
 
-def load_text_encoder(clip: Clip) -> transformers.CLIPTextModel:
-    return _load(clip.weights)
+def load_text_encoder(encoder: Encoder) -> transformers.CLIPTextModel:
+    return _load(encoder.weights)
 
 
-def load_tokenizer(clip: Clip) -> transformers.CLIPTokenizer:
-    return tokenizer_in(clip.tokenizer)
+def load_tokenizer(encoder: Encoder) -> transformers.CLIPTokenizer:
+    return tokenizer_in(encoder.tokenizer)
 
 
 def tokenizer_in(folder: Folder) -> transformers.CLIPTokenizer:

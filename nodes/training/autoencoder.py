@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_vae
-from ..ports import Image, Vae
+from ..ports import Image
+from ..references import Vae
 from .assembly import weights_of
 from .loop import Plan, Trained, consumed, train
 from .pictures import spread

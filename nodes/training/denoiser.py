@@ -13,7 +13,7 @@ from latentgraph.engine.ports import File
 
 from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
-from ..ports import Model
+from ..references import Model
 from .assembly import weights_of
 from .autoencoder import encode_all, grid
 from .contrastive import Captions, chosen_caption, tokens_of
@@ -143,7 +143,11 @@ def draw(
 
 def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ...]]:
     """What the node TrainUNet does: the trained denoiser and the loss of every step."""
-    vae, text_encoder, tokenizer = load_vae(node.vae), load_text_encoder(node.clip), load_tokenizer(node.clip)
+    vae, text_encoder, tokenizer = (
+        load_vae(node.vae),
+        load_text_encoder(node.clip.encoders[0]),
+        load_tokenizer(node.clip.encoders[0]),
+    )
     latents = encode_all(
         vae, node.data.images, lambda done, total: context.progress(done, total, "pictures to latents")
     )

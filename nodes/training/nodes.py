@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, File, Folder, Node
 
-from ..ports import Clip, Image, Model, Vae
+from ..ports import Image
+from ..references import Clip, Model, Vae
 from .data import Dataset, Judge, Scenes
 
 STEPS = "how many batches are learned from"

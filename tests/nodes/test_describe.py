@@ -20,7 +20,7 @@ from latentgraph.nodes.facts import ImageFacts, LatentFacts, TextFacts
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
-from latentgraph.nodes.ports import Space
+from latentgraph.nodes.references import Space
 from latentgraph.nodes.sampling import KSampler
 
 OTHER = Space(4, 8, 0.13025)

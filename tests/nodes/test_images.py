@@ -21,7 +21,8 @@ from latentgraph.engine.digest import digest
 from latentgraph.engine.picture import read_making
 from latentgraph.engine.ports import File, Written
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
-from latentgraph.nodes.ports import Image, Latent, Space
+from latentgraph.nodes.ports import Image, Latent
+from latentgraph.nodes.references import Space
 
 ABOUT = {
     "graph": "latentgraph: 1\nnodes: {a: {type: LoadModel}}  # ein Wörtchen, 猫\n",

@@ -16,7 +16,7 @@ from latentgraph.engine.ports import Folder
 from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet, load_vae
 from latentgraph.nodes.models import Loaded, LoadModel
-from latentgraph.nodes.ports import Clip, Model, Space, Vae, Weights
+from latentgraph.nodes.references import Clip, Model, Space, Vae, Weights
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
 
@@ -40,7 +40,7 @@ def test_what_is_loaded_is_described_without_reading_weights(tiny: Path, context
     assert model.size == (32, 32)
     assert [file.name for file in model.weights.folder.files] == ["config.json", "diffusion_pytorch_model.safetensors"]
     assert model.scheduler_config["_class_name"] == "PNDMScheduler"
-    assert clip.weights.config["hidden_size"] == 16
+    assert clip.width == 16
 
 
 def test_a_copy_elsewhere_is_the_same_model(tiny: Path, copy: Path, context: Context) -> None:
@@ -83,12 +83,12 @@ def test_weights_are_loaded_once_a_process(tiny: Path, copy: Path, context: Cont
 
 def test_weights_in_memory_are_as_good_as_on_disk(loaded: Loaded, context: Context) -> None:
     files = {file.name: file.read() for file in loaded.vae.weights.folder.files}
-    memory = Vae(Weights("vae", "sd", Folder.of(files)))
+    memory = Vae(Weights("vae", "sd1", Folder.of(files)))
     assert memory == loaded.vae
     assert digest(memory) == digest(loaded.vae)
     other = safetensors.torch.load(files["diffusion_pytorch_model.safetensors"])
     files["diffusion_pytorch_model.safetensors"] = safetensors.torch.save({k: v * 2 for k, v in other.items()})
-    doubled = load_vae(Vae(Weights("vae", "sd", Folder.of(files))))
+    doubled = load_vae(Vae(Weights("vae", "sd1", Folder.of(files))))
     assert torch.equal(doubled.decoder.conv_in.weight, 2 * load_vae(loaded.vae).decoder.conv_in.weight)
 
 
@@ -98,7 +98,7 @@ def test_the_half_precision_variant_computes_in_single(tiny: Path, copy: Path, c
     pipeline.save_pretrained(copy, variant="fp16")
     model, clip, vae = load(copy, context)
     assert (copy / "unet" / "diffusion_pytorch_model.fp16.safetensors").exists()
-    for network in (load_unet(model), load_text_encoder(clip), load_vae(vae)):
+    for network in (load_unet(model), load_text_encoder(clip.encoders[0]), load_vae(vae)):
         assert {parameter.dtype for parameter in network.parameters()} == {torch.float32}
 
 

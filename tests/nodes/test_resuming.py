@@ -21,9 +21,10 @@ from latentgraph.engine.ports import PortType
 from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion import denoise, resuming
 from latentgraph.nodes.diffusion.samplers import SAMPLERS
+from latentgraph.nodes.guides import CFG
 from latentgraph.nodes.latents import EmptyLatent, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
-from latentgraph.nodes.ports import CFG, Image, Latent
+from latentgraph.nodes.ports import Image, Latent
 from latentgraph.nodes.sampling import KSampler
 
 pytestmark = [

@@ -14,9 +14,11 @@ from latentgraph.engine.digest import digest
 from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
 from latentgraph.nodes.diffusion.samplers import SAMPLERS, SCHEDULES
 from latentgraph.nodes.diffusion.schedulers import new_scheduler
+from latentgraph.nodes.guides import CFG, Cond, Conditioning
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded
-from latentgraph.nodes.ports import CFG, Cond, Conditioning, Image, Latent, Space
+from latentgraph.nodes.ports import Image, Latent
+from latentgraph.nodes.references import Space
 from latentgraph.nodes.sampling import KSampler
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # about NumPy, out of diffusers

@@ -1,0 +1,108 @@
+"""What a picture is to show, and how the sampler gets there: conditionings and guidance, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from latentgraph.engine.ports import PortType
+
+from .codec import TENSORS
+from .references import ControlNet, ImageAdapter
+from .tensors import plain
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Size:
+    """What Stable Diffusion XL is told about a picture, in pixels: how large it was, how it was cut, how large it is.
+
+    Its refiner is told an aesthetic score instead of the last two (Podell et al. 2023, arXiv:2307.01952, 2.2).
+    """
+
+    height: int
+    width: int
+    top: int = 0
+    left: int = 0
+    target_height: int | None = None
+    target_width: int | None = None
+    """None is as large as the picture that is drawn."""
+    aesthetic_score: float | None = None
+    """None is 6 in what is wanted, and 2.5 in what is not, as diffusers has it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Control:
+    """A ControlNet's part in a condition: `image` f32[N, 3, H, W] in 0..1, from `start` to `end` of the steps, 0..1."""
+
+    net: ControlNet
+    image: Tensor
+    strength: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+
+    def __post_init__(self) -> None:
+        plain(self, "image", 4)
+
+
+@dataclass(frozen=True, eq=False)
+class ImagePrompt:
+    """A picture as a prompt: its embedding f32[N, K, E] by the adapter's encoder."""
+
+    adapter: ImageAdapter
+    embedding: Tensor
+    strength: float = 1.0
+
+    def __post_init__(self) -> None:
+        plain(self, "embedding", 3)
+
+
+@dataclass(frozen=True, eq=False)
+class Cond:
+    """One condition. `tokens` is f32[N, T, D]: T vectors of a text for each of N pictures, N being 1 or the batch.
+
+    `pooled` f32[N, P] is the whole text as one vector, for the models that take it. The condition holds where `region`
+    f32[N, 1, H, W] says, 0..1, stretched over the picture (everywhere if None), with `weight` beside others that hold
+    there, and from `start` to `end` of the steps, 0..1.
+    """
+
+    tokens: Tensor
+    pooled: Tensor | None = None
+    size: Size | None = None
+    region: Tensor | None = None
+    weight: float = 1.0
+    start: float = 0.0
+    end: float = 1.0
+    controls: tuple[Control, ...] = ()
+    images: tuple[ImagePrompt, ...] = ()
+
+    def __post_init__(self) -> None:
+        plain(self, "tokens", 3)
+        plain(self, "pooled", 2)
+        plain(self, "region", 4)
+
+
+@dataclass(frozen=True)
+class Conditioning(PortType, codec=TENSORS):
+    """What a picture is to show: conditions that hold together."""
+
+    conds: tuple[Cond, ...]
+
+
+class Guidance(PortType, codec=TENSORS):
+    """How the sampler combines what the model predicts under several conditionings: a recipe that it follows."""
+
+
+@dataclass(frozen=True)
+class CFG(Guidance):
+    """Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): `scale * (positive - negative) + negative`.
+
+    At scale 1 only the positive is evaluated, at 0 only the negative. None as the negative is, for Stable Diffusion XL,
+    a text of zeros; for others it is only possible where nothing evaluates it.
+    """
+
+    positive: Conditioning
+    negative: Conditioning | None
+    scale: float
