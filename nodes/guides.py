@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 from latentgraph.engine.ports import PortType
 
@@ -106,3 +107,22 @@ class CFG(Guidance):
     positive: Conditioning
     negative: Conditioning | None
     scale: float
+
+
+def mapped(
+    guidance: Guidance | Conditioning, change: Callable[[Conditioning], Conditioning]
+) -> Guidance | Conditioning:
+    """A guidance with `change` made to every conditioning in it, once to each; all else stays."""
+    changed: dict[int, Conditioning] = {}
+
+    def within(part: Any) -> Any:
+        if isinstance(part, Conditioning):
+            if id(part) not in changed:
+                changed[id(part)] = change(part)
+            return changed[id(part)]
+        if isinstance(part, Guidance):
+            return replace(part, **{field.name: within(getattr(part, field.name)) for field in fields(part)})
+        return tuple(map(within, part)) if isinstance(part, tuple) else part
+
+    result: Guidance | Conditioning = within(guidance)
+    return result
