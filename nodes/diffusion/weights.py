@@ -15,7 +15,7 @@ from torch import nn
 
 from latentgraph.engine.ports import Folder
 
-from ..references import Encoder, Model, Vae, Weights
+from ..references import ControlNet, Encoder, ImageAdapter, Model, Vae, Weights
 from .numerics import DEVICE
 
 # What these libraries would say concerns their own callers; what matters here is raised as an error.
@@ -29,6 +29,8 @@ _CLASSES: dict[str, Any] = {
     "unet": diffusers.UNet2DConditionModel,
     "vae": diffusers.AutoencoderKL,
     "text_encoder": transformers.CLIPTextModel,
+    "controlnet": diffusers.ControlNetModel,
+    "image_encoder": transformers.CLIPVisionModelWithProjection,
 }
 _loading = threading.Lock()
 
@@ -45,6 +47,16 @@ def load_vae(vae: Vae) -> diffusers.AutoencoderKL:
 
 def load_text_encoder(encoder: Encoder) -> transformers.CLIPTextModel:
     return _load(encoder.weights)
+
+
+def load_controlnet(net: ControlNet) -> diffusers.ControlNetModel:
+    """What gives a denoiser's residuals; the picture f32[N, 3, H, W] is in 0..1."""
+    return _load(net.weights)
+
+
+def load_image_encoder(adapter: ImageAdapter) -> transformers.CLIPVisionModelWithProjection:
+    """What turns pictures f32[N, 3, H, W], normalised as CLIP was trained, into embeddings."""
+    return _load(adapter.encoder)
 
 
 def load_tokenizer(encoder: Encoder) -> transformers.CLIPTokenizer:
@@ -65,7 +77,7 @@ def _load(weights: Weights) -> Any:
 @lru_cache(maxsize=6)  # two models; a Weights equals another by the digest of its files
 def _network(weights: Weights) -> nn.Module:
     where = weights.folder.path or f"the {weights.kind}"
-    extra = {} if weights.kind == "text_encoder" else {"use_safetensors": True}
+    extra = {} if weights.kind in ("text_encoder", "image_encoder") else {"use_safetensors": True}
     with _on_disk(weights.folder) as path:
         try:
             network, report = _CLASSES[weights.kind].from_pretrained(
