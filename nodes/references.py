@@ -51,9 +51,13 @@ class Space:
 
 @dataclass(frozen=True)
 class Patch:
-    """A change to a network's weights that lives only while it computes: a LoRA file, at a strength."""
+    """A change to a network's weights that lives only while it computes: a LoRA file, at a strength.
+
+    `part` is the network's place in a pipeline, as diffusers calls it (`unet`, `text_encoder_2`): a file has several.
+    """
 
     file: File
+    part: str
     strength: float
 
 
