@@ -7,15 +7,14 @@ last bits of what is computed from them. Nothing here imports torch before a val
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from latentgraph.engine.ports import PortType, Written
+from latentgraph.engine.ports import File, PortType, Written
 
 from .codec import TENSORS
-from .png import SIGNATURE, with_texts
+from .metadata import described
 from .references import Space
 from .tensors import plain
 
@@ -107,10 +106,17 @@ class Image(PortType, codec=TENSORS, reader="LoadImage"):
     @classmethod
     def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
         """The PNG file with `about` in text chunks, each under `latentgraph.` and its name."""
-        if not file.content.startswith(SIGNATURE):
-            return file
-        texts = {f"latentgraph.{name}": _text(value) for name, value in about.items()}
-        return Written(file.suffix, with_texts(file.content, texts))
+        return Written(file.suffix, described(file.content, about))
+
+
+@dataclass(frozen=True, eq=False)
+class Picture(File):
+    """A picture file that a node made: unlike any other file it says how, where it is written as an output."""
+
+    @classmethod
+    def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
+        """The PNG, JPEG or WebP file with `about` in it."""
+        return Written(file.suffix, described(file.content, about))
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +164,3 @@ class Noise(PortType, codec=TENSORS):
 
     def __post_init__(self) -> None:
         plain(self, "samples", 4)
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
