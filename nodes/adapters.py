@@ -1,0 +1,132 @@
+"""What is added to a model from files of its own: LoRAs, ControlNets."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.node import Field, Node, Wrong
+from latentgraph.engine.ports import File
+
+from .diffusion.lora_files import check_fits, contents, parts_of
+from .facts import fact
+from .references import Clip, Model, Patch, Weights
+
+
+class Adapted(NamedTuple):
+    model: Model
+    clip: Clip
+
+
+class LoadLoRA(Node, category="models", primary="model"):
+    """A LoRA on a model and its text encoders (Hu et al. 2021, arXiv:2106.09685). Several nodes in a row add up.
+
+    Takes safetensors files with the names of kohya's scripts, of diffusers and of peft. The model itself is not
+    changed: whoever takes it from before this node gets what it would give without. A message says which layers the
+    LoRA would change that are not there.
+
+    Fails for a LoRA of another family of models, and for a file that is none.
+    """
+
+    model: Model
+    clip: Clip
+    file: File = Field(description="a safetensors file")
+    strength: float = Field(1.0, ge=-100, le=100, description="how strongly; 0 changes nothing, below 0 the opposite")
+    clip_strength: float | None = Field(None, ge=-100, le=100, description="the text encoders'; the same by default")
+
+    def run(self, context: Context) -> Adapted:
+        check_fits(self.file, self.model, self.clip)
+        strength = self.strength if self.clip_strength is None else self.clip_strength
+        adapted = Adapted(
+            with_lora(self.model, self.file, self.strength), clip_with_lora(self.clip, self.file, strength)
+        )
+        encoders = [encoder.weights for encoder in self.clip.encoders]
+        _tell_left(self.file, {self.model.weights.kind: self.model.weights, **_named(self.clip, encoders)}, context)
+        return adapted
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        file, model, clip = fact(known, "file", File), fact(known, "model", Model), fact(known, "clip", Clip)
+        if file is None or model is None:
+            return {}
+        _check_file(file, model, clip)
+        if clip is None or not {"strength", "clip_strength"} <= known.keys():
+            return {}
+        strength = known["strength"] if known["clip_strength"] is None else known["clip_strength"]
+        return {
+            "model": with_lora(model, file, known["strength"]),
+            "clip": clip_with_lora(clip, file, strength),
+        }
+
+
+class LoadModelLoRA(Node, category="models"):
+    """A LoRA on a model alone, as LoadLoRA has it, without its text encoders."""
+
+    model: Model
+    file: File = Field(description="a safetensors file")
+    strength: float = Field(1.0, ge=-100, le=100, description="how strongly; 0 changes nothing, below 0 the opposite")
+
+    def run(self, context: Context) -> Model:
+        check_fits(self.file, self.model, None)
+        _tell_left(self.file, {self.model.weights.kind: self.model.weights}, context)
+        return with_lora(self.model, self.file, self.strength)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        file, model = fact(known, "file", File), fact(known, "model", Model)
+        if file is None or model is None:
+            return {}
+        _check_file(file, model, None)
+        return {"model": with_lora(model, file, known["strength"])} if "strength" in known else {}
+
+
+def with_lora(model: Model, file: File, strength: float) -> Model:
+    """The model with a LoRA; the model itself where the LoRA changes nothing in it."""
+    return replace(model, weights=_patched(model.weights, file, model.weights.kind, strength))
+
+
+def clip_with_lora(clip: Clip, file: File, strength: float) -> Clip:
+    """The text encoders with a LoRA; themselves where the LoRA changes nothing in them."""
+    encoders = [
+        replace(encoder, weights=_patched(encoder.weights, file, part, strength))
+        for encoder, part in zip(clip.encoders, parts_of(clip), strict=True)
+    ]
+    return replace(clip, encoders=tuple(encoders))
+
+
+def _patched(weights: Weights, file: File, part: str, strength: float) -> Weights:
+    if not strength or part not in contents(file).parts:
+        return weights
+    return replace(weights, patches=(*weights.patches, Patch(file, part, strength)))
+
+
+def _check_file(file: File, model: Model, clip: Clip | None) -> None:
+    try:
+        check_fits(file, model, clip)
+    except (OSError, ValueError) as error:
+        raise Wrong("file", str(error)) from error
+
+
+def _named(clip: Clip, weights: Iterable[Weights]) -> dict[str, Weights]:
+    return dict(zip(parts_of(clip), weights, strict=True))
+
+
+def _tell_left(file: File, networks: Mapping[str, Weights], context: Context) -> None:
+    """Say what of a LoRA has no effect. Raises ValueError where nothing of it has one, or it has other sizes."""
+    from .diffusion.lora import unmatched
+
+    found, changed = contents(file), 0
+    for part, weights in networks.items():
+        if part not in found.parts:
+            continue
+        matched, left = unmatched(file, part, weights)
+        changed += matched
+        if left:
+            shown = ", ".join(left[:3]) + (", …" if len(left) > 3 else "")
+            context.log(f"{file.name}: {len(left)} of {len(left) + matched} layers are not in the {part}: {shown}")
+    if not changed:
+        raise ValueError(f"{file.path or file.name} is a LoRA for another model: none of its layers is in this one")
+    for part in sorted(found.parts - set(networks)):
+        context.log(f"{file.name}: its part for the {part} is not used")
+    if found.dora:
+        context.log(f"{file.name}: its magnitudes (DoRA) are left out, as diffusers leaves them out")

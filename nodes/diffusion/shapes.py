@@ -1,0 +1,25 @@
+"""The names and shapes of the tensors in a safetensors file, from its header alone and without torch."""
+
+import io
+import json
+from collections.abc import Mapping
+
+from latentgraph.engine.ports import File
+
+from .layout import check_safetensors
+
+PICKLED = (".ckpt", ".pt", ".pth", ".bin")
+"""Endings of files that run code when they are read."""
+
+
+def shapes(file: File) -> Mapping[str, tuple[int, ...]]:
+    """Raises ValueError for what is no safetensors file, a damaged one, and a pickled one."""
+    if file.name.lower().endswith(PICKLED):
+        raise ValueError(
+            f"{file.path or file.name} is pickled, which can run code when it is read: convert it with"
+            f" `latentgraph models convert {file.path or file.name}`, and use the safetensors file"
+        )
+    check_safetensors(file)
+    with file.path.open("rb") if file.path is not None else io.BytesIO(file.read()) as stream:
+        header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))
+    return {name: tuple(entry["shape"]) for name, entry in header.items() if name != "__metadata__"}
