@@ -117,7 +117,7 @@ def test_several_files_of_weights_are_one_model(tiny: Path, copy: Path, context:
 
 def test_text_longer_than_the_tokenizer_says_is_cut_at_what_the_encoder_has(copy: Path, context: Context) -> None:
     edit(copy / "tokenizer" / "tokenizer_config.json", model_max_length=10**30)
-    conditioning = CLIPEncode(clip=load(copy, context).clip, text="dog " * 50).run(context)
+    conditioning = CLIPEncode(clip=load(copy, context).clip, text="dog " * 50, long="cut").run(context)
     assert conditioning.conds[0].tokens.shape == (1, 12, 16)
 
 

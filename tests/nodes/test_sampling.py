@@ -64,9 +64,9 @@ def test_a_list_of_texts_is_the_batch_of_single_texts(loaded: Loaded, context: C
 def test_what_is_cut_off_from_a_long_text_is_said(loaded: Loaded, tmp_path: Path) -> None:
     said: list[Any] = []
     context = Context(report=lambda kind, content: said.append(content))
-    CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2).run(context)
+    CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2, long="cut").run(context)
     assert said == []
-    CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2 + "red apple").run(context)
+    CLIPEncode(clip=loaded.clip, text="red apple on blue dog " * 2 + "red apple", long="cut").run(context)
     assert said[0]["message"].endswith("left out: red apple")
 
 
