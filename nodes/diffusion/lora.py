@@ -4,6 +4,7 @@ Files are read and converted by diffusers, and computed with by peft, beside the
 """
 
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from latentgraph.engine.ports import File
 
 from ..references import Patch, Weights
 from .numerics import torch
+
+warnings.filterwarnings("ignore", module="peft")  # about what `unmatched` says, and several adapters
 
 Content = tuple[dict[str, Tensor], dict[str, float] | None, dict[str, Any] | None]
 """Tensors by diffusers' names, the alphas of files that keep them apart, and the settings of files that have them."""
@@ -67,34 +70,20 @@ def remove(network: Any) -> None:
 
 
 def _load(network: Any, patch: Patch, name: str) -> None:
-    if not isinstance(network, transformers.PreTrainedModel):
-        tensors, alphas, settings = read(patch.file, network)
-        network.load_lora_adapter(
-            tensors,
-            prefix=patch.part,
-            network_alphas=alphas,
-            adapter_name=name,
-            metadata=settings,
-            low_cpu_mem_usage=True,
+    tensors, alphas, settings = read(patch.file, patch.part, network)
+    options = {"network_alphas": alphas, "metadata": settings, "adapter_name": name, "low_cpu_mem_usage": True}
+    if isinstance(network, transformers.PreTrainedModel):
+        StableDiffusionXLLoraLoaderMixin.load_lora_into_text_encoder(
+            tensors, text_encoder=network, prefix=patch.part, **options
         )
-        return
-    tensors, alphas, settings = read(patch.file)
-    StableDiffusionXLLoraLoaderMixin.load_lora_into_text_encoder(
-        tensors,
-        network_alphas=alphas,
-        text_encoder=network,
-        prefix=patch.part,
-        adapter_name=name,
-        metadata=settings,
-        low_cpu_mem_usage=True,
-    )
+    else:
+        network.load_lora_adapter(tensors, prefix=patch.part, **options)
 
 
-def read(file: File, network: Any = None) -> Content:
-    """What a LoRA file has, by diffusers' names: `unet.down_blocks…`, `text_encoder_2.…`.
+def read(file: File, part: str, network: Any) -> Content:
+    """What a LoRA file has for a network, by diffusers' names: `unet.down_blocks…`, `text_encoder_2.…`.
 
-    `network` is the denoiser that it is for; without it, only the text encoders' names are right. Raises ValueError for
-    names that diffusers does not know.
+    Raises ValueError for names that diffusers does not know.
     """
     with tempfile.TemporaryDirectory(prefix="latentgraph-") as folder:
         path = file.path
@@ -106,13 +95,26 @@ def read(file: File, network: Any = None) -> Content:
             tensors, settings = SD3LoraLoaderMixin.lora_state_dict(str(path), **options)
             alphas = None
         else:
-            config = None if network is None else network.config
+            config = network.config if part == "unet" else None
             mixin = StableDiffusionLoraLoaderMixin
             tensors, alphas, settings = mixin.lora_state_dict(str(path), unet_config=config, **options)
     foreign = next((name for name in tensors if "lora" not in name), None)
     if foreign is not None:
         raise ValueError(f"it has {foreign}, which belongs to no LoRA that diffusers knows")
-    return tensors, alphas, settings
+    tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(f"{part}.")}
+    return tensors, _alphas(alphas, part, network), settings
+
+
+def _alphas(alphas: dict[str, float] | None, part: str, network: Any) -> dict[str, float] | None:
+    """The alphas by the names of the layers.
+
+    diffusers names those of attention otherwise, and then takes the most frequent alpha for all of them: right where
+    all have the same, and nowhere else.
+    """
+    if not alphas:
+        return None
+    layers = _by_layer({name.removesuffix(".alpha"): alpha for name, alpha in alphas.items()}, part, network)
+    return {f"{part}.{name.split('.lora_')[0]}.alpha": alpha for name, alpha in layers.items()}
 
 
 def unmatched(file: File, part: str, weights: Weights) -> tuple[int, list[str]]:
@@ -123,7 +125,7 @@ def unmatched(file: File, part: str, weights: Weights) -> tuple[int, list[str]]:
     network = _blank(weights)
     layers = {name: module.weight.shape for name, module in network.named_modules() if hasattr(module, "weight")}
     try:
-        tensors = _by_layer(read(file, network)[0], part, network)
+        tensors = _by_layer(read(file, part, network)[0], part, network)
     except (AttributeError, IndexError, KeyError, ValueError) as error:
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{_where(file)} cannot be read as a LoRA: {reason}") from error
@@ -143,8 +145,8 @@ def unmatched(file: File, part: str, weights: Weights) -> tuple[int, list[str]]:
     return matched, left
 
 
-def _by_layer(tensors: dict[str, Tensor], part: str, network: nn.Module) -> dict[str, Tensor]:
-    """The tensors for one network by its own layers' names and peft's endings, as diffusers makes them."""
+def _by_layer(tensors: dict[str, Any], part: str, network: nn.Module) -> dict[str, Any]:
+    """What a file has for one network by its own layers' names and peft's endings, as diffusers makes them."""
     own = {name.removeprefix(f"{part}."): value for name, value in tensors.items() if name.startswith(f"{part}.")}
     if not isinstance(network, transformers.PreTrainedModel):
         return own if any("lora_A" in name for name in own) else convert_unet_state_dict_to_peft(own)
