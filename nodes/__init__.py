@@ -4,7 +4,18 @@ from importlib import import_module
 
 from latentgraph.engine.node import Node
 
-MODULES = ("models", "conditioning", "latents", "sampling", "images", "masks", "editing", "grids", "training.nodes")
+MODULES = (
+    "models",
+    "adapters",
+    "conditioning",
+    "latents",
+    "sampling",
+    "images",
+    "masks",
+    "editing",
+    "grids",
+    "training.nodes",
+)
 
 
 def node_types() -> list[type[Node]]:
