@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from latentgraph.engine.ports import PortType
 
@@ -107,6 +107,95 @@ class CFG(Guidance):
     positive: Conditioning
     negative: Conditioning | None
     scale: float
+
+
+@dataclass(frozen=True)
+class APG(Guidance):
+    """Adaptive projected guidance (Sadat et al. 2024, arXiv:2410.02416): `negative + scale * update`.
+
+    The update is `positive - negative`, to which `momentum` times the one before is added; shortened to a length of
+    `threshold` for each picture, if that is not 0; and its part along the positive is multiplied by `eta`. At scale 1
+    only the positive is evaluated.
+    """
+
+    positive: Conditioning
+    negative: Conditioning | None
+    scale: float
+    eta: float = 1.0
+    threshold: float = 0.0
+    momentum: float = 0.0
+
+
+@dataclass(frozen=True)
+class CFGZeroStar(Guidance):
+    """CFG-Zero* (Fan et al. 2025, arXiv:2503.18886): classifier-free guidance with a negative made as long as fits.
+
+    The negative is multiplied by `<positive, negative> / |negative|²`, and in the first `zero_steps` steps the
+    prediction is 0. At scale 1 only the positive is evaluated.
+    """
+
+    positive: Conditioning
+    negative: Conditioning | None
+    scale: float
+    zero_steps: int = 0
+
+
+@dataclass(frozen=True)
+class TangentialCFG(Guidance):
+    """Tangential damping (Kwon et al. 2025, arXiv:2503.18137): the negative keeps what it shares with the positive.
+
+    That is its part along the first singular vector of both. At scale 1 only the positive is evaluated.
+    """
+
+    positive: Conditioning
+    negative: Conditioning | None
+    scale: float
+
+
+@dataclass(frozen=True)
+class Rescaled(Guidance):
+    """A guidance with the standard deviation that the positive has in each picture (Lin et al. 2023, arXiv:2305.08891).
+
+    `phi` of it, and the rest as it was: section 3.4.
+    """
+
+    guidance: Guidance | Conditioning
+    phi: float
+
+
+@dataclass(frozen=True)
+class Perturbation:
+    """What is left out of a denoiser, in the transformer blocks that `layers` name.
+
+    `attention` lets each pixel attend to itself alone (Ahn et al. 2024, arXiv:2403.17377), `block` skips the blocks.
+    A layer is a part of the network by its path or a piece of that, as diffusers has it (`mid_block`,
+    `up_blocks.1.attentions.0`, `transformer_blocks.7`), and stands for all blocks in it.
+    """
+
+    part: Literal["attention", "block"]
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Perturbed(Guidance):
+    """Away from what a perturbed denoiser predicts: `guidance + scale * (positive - perturbed positive)`."""
+
+    guidance: Guidance | Conditioning
+    scale: float
+    perturbation: Perturbation
+
+
+@dataclass(frozen=True)
+class Interval(Guidance):
+    """A guidance from `start` to `end` of the steps, 0..1, and else what it changes (Kynkäänniemi et al. 2024).
+
+    That is the guidance in it, where there is one, or the positive alone. It holds at the steps, from 0, with
+    `int(start * count) <= step < int(end * count)`. arXiv:2404.07724
+    """
+
+    guidance: Guidance | Conditioning
+    start: float = 0.0
+    end: float = 1.0
 
 
 def mapped(
