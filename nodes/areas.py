@@ -58,3 +58,14 @@ def size_of_scale(pixels: tuple[int, int], factor: float, multiple: int = 1) -> 
 def all_known(known: Mapping[str, Any], *names: str) -> tuple[Any, ...] | None:
     """The values of these inputs; None where one of them is not known."""
     return tuple(known[name] for name in names) if set(names) <= known.keys() else None
+
+
+Tiles = Literal["auto", "on", "off"]
+"""Whether an autoencoder computes in tiles: `auto` where memory is short."""
+
+
+def check_tile(side: int, factor: int) -> None:
+    """Raises Wrong for a side that tiles cannot have: a quarter of it is the overlap, in whole latent pixels."""
+    if side % (4 * factor):
+        near = max(1, round(side / (4 * factor))) * 4 * factor
+        raise Wrong("tile_size", f"tile_size is {side}, which {4 * factor} does not divide; {near} is near")

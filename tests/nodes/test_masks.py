@@ -13,7 +13,7 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.execute import execute
 from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import File
-from latentgraph.engine.registry import load_registry
+from latentgraph.engine.registry import Registry
 from latentgraph.engine.session import load_text
 from latentgraph.nodes.facts import ImageFacts
 from latentgraph.nodes.masks import (
@@ -95,7 +95,7 @@ params: {mask: {type: Mask}}
 nodes: {other: {type: InvertMask, inputs: {mask: $params.mask}}}
 outputs: {mask: $other}
 """
-    graph = load_text(text, "test", "test.yaml", tmp_path, load_registry())
+    graph = load_text(text, "test", "test.yaml", tmp_path, Registry([LoadMask, InvertMask]))
     done = execute(graph.check(mask=str(tmp_path / "where.png")))
     assert done.status == "done", done.failures
     expected = 1 - LoadMask(mask=File.at(tmp_path / "where.png")).run(Context()).pixels
