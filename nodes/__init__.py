@@ -7,6 +7,7 @@ from latentgraph.engine.node import Node
 MODULES = (
     "models",
     "adapters",
+    "controls",
     "conditioning",
     "latents",
     "sampling",

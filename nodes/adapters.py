@@ -1,16 +1,21 @@
-"""What is added to a model from files of its own: LoRAs, ControlNets."""
+"""What is added to a model from files of its own: LoRAs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
-from latentgraph.engine.ports import File
+from latentgraph.engine.ports import File, Folder
 
 from .diffusion.lora_files import check_fits, contents, parts_of
 from .facts import fact
+from .model_files import ModelKind
+from .model_paths import find_model
 from .references import Clip, Model, Patch, Weights
+
+Source = File | Folder | str
 
 
 class Adapted(NamedTuple):
@@ -30,26 +35,26 @@ class LoadLoRA(Node, category="models", primary="model"):
 
     model: Model
     clip: Clip
-    file: File = Field(description="a safetensors file")
+    file: File | str = Field(description="a safetensors file, or the name of one in the model folders")
     strength: float = Field(1.0, ge=-100, le=100, description="how strongly; 0 changes nothing, below 0 the opposite")
     clip_strength: float | None = Field(None, ge=-100, le=100, description="the text encoders'; the same by default")
 
     def run(self, context: Context) -> Adapted:
-        check_fits(self.file, self.model, self.clip)
+        file = located_file(self.file, "lora")
+        check_fits(file, self.model, self.clip)
+        encoders = zip(parts_of(self.clip), (encoder.weights for encoder in self.clip.encoders), strict=True)
+        _tell_left(file, {self.model.weights.kind: self.model.weights, **dict(encoders)}, context)
         strength = self.strength if self.clip_strength is None else self.clip_strength
-        adapted = Adapted(
-            with_lora(self.model, self.file, self.strength), clip_with_lora(self.clip, self.file, strength)
-        )
-        encoders = [encoder.weights for encoder in self.clip.encoders]
-        _tell_left(self.file, {self.model.weights.kind: self.model.weights, **_named(self.clip, encoders)}, context)
-        return adapted
+        return Adapted(with_lora(self.model, file, self.strength), clip_with_lora(self.clip, file, strength))
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        file, model, clip = fact(known, "file", File), fact(known, "model", Model), fact(known, "clip", Clip)
-        if file is None or model is None:
+        model, clip = fact(known, "model", Model), fact(known, "clip", Clip)
+        if "file" not in known or model is None:
             return {}
-        _check_file(file, model, clip)
+        with concerning("file"):
+            file = located_file(known["file"], "lora")
+            check_fits(file, model, clip)
         if clip is None or not {"strength", "clip_strength"} <= known.keys():
             return {}
         strength = known["strength"] if known["clip_strength"] is None else known["clip_strength"]
@@ -58,26 +63,35 @@ class LoadLoRA(Node, category="models", primary="model"):
             "clip": clip_with_lora(clip, file, strength),
         }
 
+    def fingerprint(self) -> str:
+        return located_file(self.file, "lora").digest
+
 
 class LoadModelLoRA(Node, category="models"):
     """A LoRA on a model alone, as LoadLoRA has it, without its text encoders."""
 
     model: Model
-    file: File = Field(description="a safetensors file")
+    file: File | str = Field(description="a safetensors file, or the name of one in the model folders")
     strength: float = Field(1.0, ge=-100, le=100, description="how strongly; 0 changes nothing, below 0 the opposite")
 
     def run(self, context: Context) -> Model:
-        check_fits(self.file, self.model, None)
-        _tell_left(self.file, {self.model.weights.kind: self.model.weights}, context)
-        return with_lora(self.model, self.file, self.strength)
+        file = located_file(self.file, "lora")
+        check_fits(file, self.model, None)
+        _tell_left(file, {self.model.weights.kind: self.model.weights}, context)
+        return with_lora(self.model, file, self.strength)
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        file, model = fact(known, "file", File), fact(known, "model", Model)
-        if file is None or model is None:
+        model = fact(known, "model", Model)
+        if "file" not in known or model is None:
             return {}
-        _check_file(file, model, None)
+        with concerning("file"):
+            file = located_file(known["file"], "lora")
+            check_fits(file, model, None)
         return {"model": with_lora(model, file, known["strength"])} if "strength" in known else {}
+
+    def fingerprint(self) -> str:
+        return located_file(self.file, "lora").digest
 
 
 def with_lora(model: Model, file: File, strength: float) -> Model:
@@ -100,17 +114,6 @@ def _patched(weights: Weights, file: File, part: str, strength: float) -> Weight
     return replace(weights, patches=(*weights.patches, Patch(file, part, strength)))
 
 
-def _check_file(file: File, model: Model, clip: Clip | None) -> None:
-    try:
-        check_fits(file, model, clip)
-    except (OSError, ValueError) as error:
-        raise Wrong("file", str(error)) from error
-
-
-def _named(clip: Clip, weights: Iterable[Weights]) -> dict[str, Weights]:
-    return dict(zip(parts_of(clip), weights, strict=True))
-
-
 def _tell_left(file: File, networks: Mapping[str, Weights], context: Context) -> None:
     """Say what of a LoRA has no effect. Raises ValueError where nothing of it has one, or it has other sizes."""
     from .diffusion.lora import unmatched
@@ -130,3 +133,33 @@ def _tell_left(file: File, networks: Mapping[str, Weights], context: Context) ->
         context.log(f"{file.name}: its part for the {part} is not used")
     if found.dora:
         context.log(f"{file.name}: its magnitudes (DoRA) are left out, as diffusers leaves them out")
+
+
+def located(source: Source, kind: ModelKind) -> File | Folder:
+    """The file or folder that an input means: itself, or what has this name in the model folders.
+
+    Raises ValueError where there is none.
+    """
+    if not isinstance(source, str):
+        return source
+    path = find_model(source, kind)
+    return Folder.at(path) if path.is_dir() else File.at(path)
+
+
+def located_file(source: File | str, kind: ModelKind) -> File:
+    """As `located`, for what can only be a file."""
+    found = located(source, kind)
+    if isinstance(found, Folder):
+        raise ValueError(f"{found.path} is a folder, a safetensors file is wanted")
+    return found
+
+
+@contextmanager
+def concerning(name: str) -> Iterator[None]:
+    """In it, what is wrong with files is wrong with the input `name`."""
+    try:
+        yield
+    except Wrong:
+        raise
+    except (OSError, ValueError) as error:
+        raise Wrong(name, str(error)) from error

@@ -199,9 +199,12 @@ class Interval(Guidance):
 
 
 def mapped(
-    guidance: Guidance | Conditioning, change: Callable[[Conditioning], Conditioning]
+    guidance: Guidance | Conditioning, change: Callable[[Conditioning], Conditioning], *, negatives: bool = True
 ) -> Guidance | Conditioning:
-    """A guidance with `change` made to every conditioning in it, once to each; all else stays."""
+    """A guidance with `change` made to every conditioning in it, once to each; all else stays.
+
+    So do the negatives where `negatives` is false.
+    """
     changed: dict[int, Conditioning] = {}
 
     def within(part: Any) -> Any:
@@ -210,7 +213,8 @@ def mapped(
                 changed[id(part)] = change(part)
             return changed[id(part)]
         if isinstance(part, Guidance):
-            return replace(part, **{field.name: within(getattr(part, field.name)) for field in fields(part)})
+            names = [field.name for field in fields(part) if negatives or field.name != "negative"]
+            return replace(part, **{name: within(getattr(part, name)) for name in names})
         return tuple(map(within, part)) if isinstance(part, tuple) else part
 
     result: Guidance | Conditioning = within(guidance)

@@ -6,19 +6,14 @@ from collections.abc import Mapping
 
 from latentgraph.engine.ports import File
 
+from ..model_paths import check_not_pickled
 from .layout import check_safetensors
-
-PICKLED = (".ckpt", ".pt", ".pth", ".bin")
-"""Endings of files that run code when they are read."""
 
 
 def shapes(file: File) -> Mapping[str, tuple[int, ...]]:
     """Raises ValueError for what is no safetensors file, a damaged one, and a pickled one."""
-    if file.name.lower().endswith(PICKLED):
-        raise ValueError(
-            f"{file.path or file.name} is pickled, which can run code when it is read: convert it with"
-            f" `latentgraph models convert {file.path or file.name}`, and use the safetensors file"
-        )
+    if file.path is not None:
+        check_not_pickled(file.path)
     check_safetensors(file)
     with file.path.open("rb") if file.path is not None else io.BytesIO(file.read()) as stream:
         header = json.loads(stream.read(int.from_bytes(stream.read(8), "little")))

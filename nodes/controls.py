@@ -1,0 +1,119 @@
+"""What steers a model by pictures: ControlNets."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.digest import digest
+from latentgraph.engine.node import Field, Node, Wrong
+from latentgraph.engine.ports import Folder
+
+from .adapters import Source, concerning, located
+from .diffusion.controlnet_files import configuration, family_of
+from .diffusion.networks import alone, in_folder
+from .diffusion.shapes import shapes
+from .facts import TextFacts, fact
+from .guides import Conditioning, Control, Guidance, mapped
+from .ports import Image
+from .references import FAMILIES, ControlNet
+
+
+class LoadControlNet(Node, category="models"):
+    """A ControlNet, which steers a denoiser by a picture (Zhang et al. 2023, arXiv:2302.05543).
+
+    `source` is a folder in the layout of diffusers, or one safetensors file with the names of diffusers or of the
+    original authors; or the name of one in the model folders. No weights are read here.
+
+    Fails for what is no ControlNet, and where files are missing or cut off.
+    """
+
+    source: Source = Field(description="a safetensors file, a folder, or a name in the model folders")
+
+    def run(self, context: Context) -> ControlNet:
+        return _controlnet(self.source)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        with concerning("source"):
+            return {"controlnet": _controlnet(known["source"])} if "source" in known else {}
+
+    def fingerprint(self) -> object:
+        return digest(_controlnet(self.source))
+
+
+class ApplyControlNet(Node, category="conditioning"):
+    """A ControlNet on all conditions of a guidance: the picture says where what is drawn. Several nodes add up.
+
+    The picture is as the ControlNet expects it (edges, depth, a pose, …) and as large as what is drawn. The network
+    takes part in the evaluations whose share of the steps lies between `start` and `end`, as in diffusers' pipelines.
+    One that tells no places, as that for shuffled pictures, is for what is wanted alone: negatives stay as they are.
+
+    Fails for a ControlNet of another family than the text's. The sampler fails for pictures of another size than what
+    is drawn, and where their number is neither 1 nor the batch's.
+    """
+
+    guidance: Guidance | Conditioning
+    control_net: ControlNet
+    image: Image
+    strength: float = Field(1.0, ge=0, le=100, description="what the ControlNet adds is multiplied by this")
+    start: float = Field(0.0, ge=0, le=1, description="from which share of the steps on")
+    end: float = Field(1.0, ge=0, le=1, description="up to which share of the steps")
+
+    def run(self, context: Context) -> Guidance | Conditioning:
+        _check_range(self.start, self.end)
+        control = Control(self.control_net, _on_white(self.image), self.strength, self.start, self.end)
+
+        def controlled(conditioning: Conditioning) -> Conditioning:
+            for cond in conditioning.conds:
+                _check_width(cond.tokens.shape[2], self.control_net)
+            return Conditioning(tuple(replace(cond, controls=(*cond.controls, control)) for cond in conditioning.conds))
+
+        placeless = self.control_net.weights.config.get("global_pool_conditions", False)
+        return mapped(self.guidance, controlled, negatives=not placeless)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if {"start", "end"} <= known.keys():
+            _check_range(known["start"], known["end"])
+        texts, net = fact(known, "guidance", TextFacts), fact(known, "control_net", ControlNet)
+        if texts is not None and net is not None:
+            _check_width(texts.width, net)
+        return {} if texts is None else {"guidance": texts}
+
+
+def _controlnet(source: Source) -> ControlNet:
+    found = located(source, "controlnet")
+    if isinstance(found, Folder):
+        weights = in_folder("controlnet", "sd1", found, "cross_attention_dim", "block_out_channels")
+        name = weights.config.get("_class_name", "ControlNetModel")
+        if name != "ControlNetModel":
+            raise ValueError(f"{found.path} holds a {name}, only a ControlNetModel can be used")
+        return ControlNet(replace(weights, family=family_of(weights.config)))
+    try:
+        config = configuration(shapes(found))
+    except ValueError as error:
+        raise ValueError(f"{found.path or found.name} cannot be used as a ControlNet: {error}") from None
+    return ControlNet(alone("controlnet", family_of(config), found, config))
+
+
+def _check_width(width: int, net: ControlNet) -> None:
+    if width != net.width:
+        raise Wrong(
+            "control_net",
+            f"the ControlNet takes texts {net.width} wide ({FAMILIES[net.weights.family]}), this text is {width} wide:"
+            " use one of the model's own family",
+        )
+
+
+def _check_range(start: float, end: float) -> None:
+    if start >= end:
+        raise Wrong("end", f"end is {end:g} and start {start:g}: nothing is between them")
+
+
+def _on_white(image: Image) -> Any:
+    """Pictures [N, 3, H, W], transparent ones on white."""
+    if image.pixels.shape[1] == 3:
+        return image.pixels
+    colour, opacity = image.pixels[:, :3], image.pixels[:, 3:]
+    return colour * opacity + (1 - opacity)
