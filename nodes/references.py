@@ -152,6 +152,8 @@ class Clip(PortType, codec=TENSORS):
     encoders: tuple[Encoder, ...]
     skip: int = 0
     embeddings: tuple[tuple[str, File], ...] = ()
+    joint_width: int | None = None
+    """How wide Stable Diffusion 3 takes tokens (its `joint_attention_dim`), which without the T5 nothing else says."""
 
     @property
     def family(self) -> Family:
@@ -162,7 +164,7 @@ class Clip(PortType, codec=TENSORS):
         """How wide its tokens are. Those of several CLIPs stand beside each other, those of a T5 after them."""
         configs = [encoder.weights.config for encoder in self.encoders]
         side_by_side = sum(config["hidden_size"] for config in configs if "hidden_size" in config)
-        return max([side_by_side, *(config["d_model"] for config in configs if "d_model" in config)])
+        return max(side_by_side, self.joint_width or 0, *(config.get("d_model", 0) for config in configs))
 
     def sources(self) -> Mapping[str, str]:
         found: dict[str, str] = {}
