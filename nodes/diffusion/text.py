@@ -99,9 +99,9 @@ class _Reader:
         self.ids: dict[str, range] = {}
         self.rows: Tensor | None = None
         if clip.embeddings:
-            from .embeddings import vectors
+            from .embeddings import first_place, vectors
 
-            each = [vectors(file, place) for _, file in clip.embeddings]
+            each = [vectors(file, place + first_place(clip)) for _, file in clip.embeddings]
             end: int = self.config["vocab_size"]
             for (name, _), rows in zip(clip.embeddings, each, strict=True):
                 self.ids[name] = range(end, end := end + len(rows))
