@@ -1,5 +1,6 @@
-"""What is added to a model from files of its own: LoRAs."""
+"""What is added to a model from files of its own: LoRAs, embeddings."""
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,6 +10,7 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.ports import File, Folder
 
+from .diffusion import embeddings
 from .diffusion.lora_files import check_fits, contents, parts_of
 from .facts import fact
 from .model_files import ModelKind
@@ -92,6 +94,47 @@ class LoadModelLoRA(Node, category="models"):
 
     def fingerprint(self) -> str:
         return located_file(self.file, "lora").digest
+
+
+class LoadEmbedding(Node, category="models"):
+    """A word with vectors of its own (textual inversion, Gal et al. 2022, arXiv:2208.01618) for the text encoders.
+
+    Wherever `name` is a word of a text, or `embedding:name` stands in it, these vectors are taken. Reads safetensors
+    files of diffusers and of A1111, and those of Stable Diffusion XL with vectors for both text encoders.
+
+    Fails where the vectors are not as wide as the text encoders take them, and for a name that is taken.
+    """
+
+    clip: Clip
+    file: File | str = Field(description="a safetensors file, or the name of one in the model folders")
+    name: str | None = Field(
+        None, pattern=r"^[^\s,;:()\[\]]+$", description="by default its word in the file, or else the file's own name"
+    )
+
+    def run(self, context: Context) -> Clip:
+        return with_embedding(self.clip, located_file(self.file, "embedding"), self.name)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        clip = fact(known, "clip", Clip)
+        if clip is None or not {"file", "name"} <= known.keys():
+            return {}
+        with concerning("file"):
+            return {"clip": with_embedding(clip, located_file(known["file"], "embedding"), known["name"])}
+
+    def fingerprint(self) -> str:
+        return located_file(self.file, "embedding").digest
+
+
+def with_embedding(clip: Clip, file: File, name: str | None) -> Clip:
+    """The text encoders that know one more word."""
+    embeddings.check_fits(file, clip)
+    name = name or embeddings.word(file)
+    if re.search(r"[\s,;:()\[\]]", name):
+        raise Wrong("name", f"`{name}` cannot stand in a text as one word: say with name what it is called")
+    if name.lower() in {taken.lower() for taken, _ in clip.embeddings}:
+        raise Wrong("name", f"there is an embedding called `{name}` already: say with name what this one is called")
+    return replace(clip, embeddings=(*clip.embeddings, (name, file)))
 
 
 def with_lora(model: Model, file: File, strength: float) -> Model:
