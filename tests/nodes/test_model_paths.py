@@ -248,6 +248,42 @@ def test_a_hub_that_cannot_be_reached_is_said(folder: Path, monkeypatch: pytest.
         find_model("owner/other", "checkpoint")
 
 
+GRAPH = """
+latentgraph: 1
+nodes:
+  asked: {type: Asked, inputs: {name: owner/other}}
+outputs:
+  path: $asked
+"""
+NODES = """
+from latentgraph.engine import Context, Node
+from latentgraph.nodes.model_paths import find_model
+
+class Asked(Node):
+    '''A model's place.'''
+
+    name: str
+
+    def run(self, context: Context) -> str:
+        return str(find_model(self.name, "checkpoint"))
+"""
+
+
+def test_a_run_may_be_told_to_fetch_models(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("graph.yaml").write_text(GRAPH)
+    Path("asked.py").write_text(NODES)
+    monkeypatch.setenv("LATENTGRAPH_ALLOW_DOWNLOAD", "0")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert main(["run", "graph.yaml", "--nodes", "asked.py"]) == 1
+    assert "run with --allow-download" in capsys.readouterr().err
+    assert main(["run", "graph.yaml", "--nodes", "asked.py", "--allow-download"]) == 1
+    assert "cannot be fetched from the hub" in capsys.readouterr().err
+    assert main(["run", "graph.yaml", "--server", "http://127.0.0.1:1", "--allow-download"]) == 2
+    assert "a server decides itself" in capsys.readouterr().err
+
+
 # the command
 
 
