@@ -8,6 +8,7 @@ import weakref
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import pytest
 import safetensors.torch
 import torch
@@ -21,7 +22,7 @@ from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
 from latentgraph.nodes.diffusion import memory, weights
 from latentgraph.nodes.diffusion.loading import elements, read
 from latentgraph.nodes.diffusion.memory import Kept, size_of
-from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet, load_vae
+from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet, load_vae, tokenizer_in
 from latentgraph.nodes.latents import EmptyLatent
 from latentgraph.nodes.models import Loaded
 from latentgraph.nodes.references import Kind, Weights
@@ -52,7 +53,14 @@ def draw(loaded: Loaded, context: Context) -> torch.Tensor:
     texts = [CLIPEncode(clip=loaded.clip, text=text).run(context) for text in ("red apple", "")]
     guidance = CFGCombine(positive=texts[0], negative=texts[1], scale=3.0).run(context)
     canvas = EmptyLatent(model=loaded.model, width=32, height=32).run(context)
-    node = KSampler(model=loaded.model, guidance=guidance, latent=canvas, sampler="euler", steps=2, seed=1)
+    node = KSampler(
+        model=loaded.model,
+        guidance=guidance,
+        latent=canvas,
+        sampler="diffusers:EulerDiscreteScheduler",
+        steps=2,
+        seed=1,
+    )
     return node.run(context).samples
 
 
@@ -246,6 +254,49 @@ def test_the_class_is_the_one_that_the_configuration_names(made: Any, kind: Kind
     found = read(saved(tmp_path / "saved", network, kind), torch.float32)
     assert type(found) is type(network)
     assert bits(found) == bits(network)
+
+
+PARTS: dict[str, Kind] = {
+    "unet": "unet",
+    "transformer": "transformer",
+    "vae": "vae",
+    "text_encoder": "text_encoder",
+    "text_encoder_2": "text_encoder",
+    "text_encoder_3": "text_encoder",
+}
+
+
+@pytest.mark.parametrize("family", ["tiny_sd2", "tiny_inpaint", "tiny_sdxl", "tiny_refiner", "tiny_sd3_t5"])
+def test_all_networks_of_a_family_are_those_that_diffusers_loads(
+    family: str, request: pytest.FixtureRequest, kept: Kept
+) -> None:
+    folder: Path = request.getfixturevalue(family)
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)
+    parts = [name for name in PARTS if getattr(pipeline, name, None) is not None]
+    assert len(parts) >= 3
+    for name in parts:
+        wanted = getattr(pipeline, name)
+        found = weights.load(Weights(PARTS[name], "sd1", Folder.at(folder / name)), torch.float32)
+        assert type(found) is type(wanted), name
+        assert bits(found) == bits(wanted), name
+        if name.startswith("text_encoder"):
+            tokenizer = name.replace("text_encoder", "tokenizer")
+            theirs, ours = getattr(pipeline, tokenizer), tokenizer_in(Folder.at(folder / tokenizer))
+            assert type(ours) is type(theirs)
+            assert ours("red apple on a").input_ids == theirs("red apple on a").input_ids
+
+
+def test_a_controlnet_is_the_one_that_diffusers_loads(tiny_controlnet: Path) -> None:
+    found = read(Weights("controlnet", "sd1", Folder.at(tiny_controlnet)), torch.float32)
+    assert bits(found) == bits(diffusers.ControlNetModel.from_pretrained(tiny_controlnet, torch_dtype=torch.float32))
+
+
+def test_a_tokenizer_of_another_kind_is_said(tiny: Path, tmp_path: Path) -> None:
+    shutil.copytree(tiny / "tokenizer", tmp_path / "tokenizer")
+    path = tmp_path / "tokenizer" / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"tokenizer_class": "LlamaTokenizer"}))
+    with pytest.raises(ValueError, match="is a LlamaTokenizer; known are CLIPTokenizer"):
+        tokenizer_in(Folder.at(tmp_path / "tokenizer"))
 
 
 def test_a_t5_is_known_where_the_configuration_names_no_class(tmp_path: Path) -> None:
