@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..guides import Cond, Conditioning
 from ..references import Clip, Encoder
+from .embeddings import first_place, vectors
 from .numerics import DEVICE, torch
 from .patches import patched
 from .prompts import Long, Weighting, parse
@@ -99,8 +100,6 @@ class _Reader:
         self.ids: dict[str, range] = {}
         self.rows: Tensor | None = None
         if clip.embeddings:
-            from .embeddings import first_place, vectors
-
             each = [vectors(file, place + first_place(clip)) for _, file in clip.embeddings]
             end: int = self.config["vocab_size"]
             for (name, _), rows in zip(clip.embeddings, each, strict=True):
