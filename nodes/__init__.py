@@ -10,6 +10,7 @@ MODULES = (
     "controls",
     "conditioning",
     "latents",
+    "latent_editing",
     "sampling",
     "images",
     "masks",

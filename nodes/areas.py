@@ -11,6 +11,9 @@ MAX_PIXELS = 64 * 2**20
 Fit = Literal["cover", "contain", "stretch"]
 """Fill the size and cut off what is too much; stay inside it; take no care of the proportions."""
 
+Tiles = Literal["auto", "on", "off"]
+"""Whether an autoencoder computes in tiles: `auto` where memory is short."""
+
 
 def check_pixels(name: str, height: int, width: int) -> None:
     """Raises Wrong where a picture file claims more pixels than are read."""
@@ -58,10 +61,6 @@ def size_of_scale(pixels: tuple[int, int], factor: float, multiple: int = 1) -> 
 def all_known(known: Mapping[str, Any], *names: str) -> tuple[Any, ...] | None:
     """The values of these inputs; None where one of them is not known."""
     return tuple(known[name] for name in names) if set(names) <= known.keys() else None
-
-
-Tiles = Literal["auto", "on", "off"]
-"""Whether an autoencoder computes in tiles: `auto` where memory is short."""
 
 
 def check_tile(side: int, factor: int) -> None:
