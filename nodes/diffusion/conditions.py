@@ -23,14 +23,14 @@ def averaged(first: Conditioning, second: Conditioning, amount: float) -> Condit
     _check_counts([a, b])
     if a.tokens.shape[2] != b.tokens.shape[2]:
         raise ValueError(f"the texts are {a.tokens.shape[2]} and {b.tokens.shape[2]} wide: encode both with one CLIP")
-    tokens = [cond.tokens for cond in matched([a, b])]
-    if tokens[0].shape[1] != tokens[1].shape[1]:
+    start, end = (cond.tokens for cond in matched([a, b]))
+    if start.shape[1] != end.shape[1]:
         raise ValueError(
-            f"the texts have {tokens[0].shape[1]} and {tokens[1].shape[1]} tokens, which cannot be averaged one by one:"
+            f"the texts have {start.shape[1]} and {end.shape[1]} tokens, which cannot be averaged one by one:"
             " let CLIPEncode cut them (`long: cut`)"
         )
     pooled = a.pooled if a.pooled is None or b.pooled is None else torch.lerp(a.pooled, b.pooled, amount)
-    return Conditioning((replace(a, tokens=torch.lerp(*tokens, amount), pooled=pooled),))
+    return Conditioning((replace(a, tokens=torch.lerp(start, end, amount), pooled=pooled),))
 
 
 def joined(conditionings: Sequence[Conditioning]) -> Conditioning:

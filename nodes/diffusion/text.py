@@ -143,13 +143,17 @@ class _Reader:
         return hidden, pooled
 
     def _hidden(self, network: Any, result: Any) -> Tensor:
+        """The states [R, L, D] that the family takes, of all that the text encoder gave."""
+        hidden: Tensor
         if self.encoder.weights.family in PENULTIMATE:
-            return result.hidden_states[-(self.skip + 2)]
-        if not self.skip:
-            return result.last_hidden_state
-        # Some versions of transformers have the layers in an inner module, some have not.
-        inner = getattr(network, "text_model", network)
-        return inner.final_layer_norm(result.hidden_states[-(self.skip + 1)])
+            hidden = result.hidden_states[-(self.skip + 2)]
+        elif not self.skip:
+            hidden = result.last_hidden_state
+        else:
+            # Some versions of transformers have the layers in an inner module, some have not.
+            inner = getattr(network, "text_model", network)
+            hidden = inner.final_layer_norm(result.hidden_states[-(self.skip + 1)])
+        return hidden
 
     def _decoded(self, tokens: Sequence[Token]) -> str:
         names = {number: name for name, numbers in self.ids.items() for number in numbers}
@@ -212,7 +216,8 @@ def _factors(chunks: Sequence[Sequence[Token]], first: int, length: int) -> Tens
 
 
 def _numbers(tokenizer: Any, text: str) -> list[int]:
-    return tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    numbers: list[int] = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    return numbers
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import tiny_families
 import torch
+from safetensors.torch import save_file
 from tiny_model import WORDS
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong
-from latentgraph.engine.ports import Folder
+from latentgraph.engine.ports import File, Folder
 from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.text import emphasised, encode, matched
 from latentgraph.nodes.diffusion.weights import load_text_encoder
@@ -281,6 +282,47 @@ def test_marks_are_text_where_weights_are_off(sd1: Given) -> None:
     pipeline, clip = sd1
     text = "(red:1.5) BREAK"
     check_same(cond(clip, text, weights="off", long="cut"), *of_diffusers(pipeline, [text]))
+
+
+# embeddings
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> File:
+    """Two vectors for each of two text encoders."""
+    generator = torch.Generator().manual_seed(0)
+    tables = {name: torch.randn(2, 64, generator=generator) for name in ("clip_l", "clip_g")}
+    save_file(tables, tmp_path / "mine.safetensors")
+    return File.at(tmp_path / "mine.safetensors")
+
+
+def test_all_vectors_of_an_embedding_have_the_weight_of_its_word(mine: File, sdxl: Given) -> None:
+    clip = replace(sdxl[1], embeddings=(("mine", mine),))
+    plain, empty, found = (cond(clip, text).tokens for text in ("red mine dog", "", "red (mine:1.5) dog"))
+    assert torch.equal(found[:, 2:4], empty[:, 2:4] + (plain[:, 2:4] - empty[:, 2:4]) * 1.5)
+    assert torch.equal(found[:, [0, 1, 4, 5]], plain[:, [0, 1, 4, 5]])
+    assert not torch.equal(plain, cond(sdxl[1], "red mine dog", long="cut").tokens)
+
+
+def test_an_embedding_that_is_cut_off_is_said_by_its_name(mine: File, sdxl: Given) -> None:
+    clip = replace(sdxl[1], embeddings=(("mine", mine),))
+    _, cut = encode(clip, [f"{CHUNK} red mine dog"], long="cut")
+    assert cut == ["red mine dog"]
+
+
+def test_to_a_t5_the_name_of_an_embedding_is_a_word(mine: File, of_family: Callable[[str], Given]) -> None:
+    _, clip = of_family("sd3_t5")
+    named = replace(clip, embeddings=(("blue", mine),))
+    found, plain = (cond(each, "red blue").tokens[:, 12:] for each in (named, clip))
+    assert torch.equal(found, plain)
+    assert not torch.equal(cond(named, "red blue").tokens[:, :12], cond(clip, "red blue").tokens[:, :12])
+
+
+def test_embeddings_leave_nothing_in_the_text_encoder(mine: File, sdxl: Given) -> None:
+    _, clip = sdxl
+    before = cond(clip, PROMPT)
+    cond(replace(clip, embeddings=(("apple", mine),)), PROMPT)
+    check_same(cond(clip, PROMPT), before.tokens, before.pooled)
 
 
 # the node
