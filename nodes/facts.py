@@ -126,3 +126,17 @@ def check_strength(empty: bool, strength: float) -> None:
             "strength",
             f"strength {strength:g} on an empty latent: only a picture can be kept in part, leave it at 1",
         )
+
+
+def check_parts(strength: float, denoise: float | None, start: int | None, end: int | None, steps: int) -> None:
+    """Raises Wrong where it is said twice, or not at all, which part of a sampling is wanted."""
+    if denoise is not None and strength < 1:
+        raise Wrong("denoise", "denoise and strength are two ways to say one thing: leave one of them out")
+    if (strength < 1 or denoise is not None) and start is not None:
+        raise Wrong("start", "start says which step comes first, and strength or denoise does, too: leave one out")
+    if start is not None and start >= steps:
+        raise Wrong("start", f"start is {start}, but there are {steps} steps, the first of which is 0")
+    if end is not None and end > steps and denoise is None:
+        raise Wrong("end", f"end is {end}, but there are {steps} steps")
+    if start is not None and end is not None and start >= end:
+        raise Wrong("end", f"end is {end} and start {start}: nothing is between them")

@@ -41,14 +41,15 @@ class Inpaint:
 
 @dataclass(frozen=True, eq=False)
 class Unfinished:
-    """Where a sampling left a latent: after `step` of the steps of `schedule`, at noise level `sigma`.
+    """Where a sampling left a latent: after `step` of its steps, at noise level `sigma`.
 
-    `solver` is the digest of model, sampler and schedule, and `state` what the sampler remembers: the same sampler goes
-    on from it to the same bits.
+    Its samples are pictures with that noise, times `scale`. `solver` is the digest of model, sampler and schedule, and
+    `state` what is remembered: the same sampling goes on from it to the same bits.
     """
 
     step: int
     sigma: float
+    scale: float
     solver: str
     state: Mapping[str, Any]
 
