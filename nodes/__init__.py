@@ -15,6 +15,7 @@ MODULES = (
     "images",
     "masks",
     "editing",
+    "preparation",
     "grids",
     "training.nodes",
 )
