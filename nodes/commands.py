@@ -12,9 +12,7 @@ from typing import Any
 from latentgraph.engine.cli import DONE
 from latentgraph.engine.cli.arguments import CommandWrong, Parser
 from latentgraph.engine.cli.show import json_line
-from latentgraph.engine.cli.stores import size
 from latentgraph.engine.diagnostics import printable
-from latentgraph.engine.ports import File, Folder
 
 EPILOG = """\
 actions:
@@ -66,6 +64,8 @@ def converted(file: Path, to: Path | None = None) -> Path:
 
 
 def _list(args: Namespace) -> None:
+    from latentgraph.engine.cli.stores import size
+
     from .model_paths import model_folders
 
     found = list(_described(digests=not args.no_digests))
@@ -86,6 +86,8 @@ def _list(args: Namespace) -> None:
 
 
 def _described(digests: bool) -> Iterator[dict[str, Any]]:
+    from latentgraph.engine.ports import File, Folder
+
     from .model_files import About, about
     from .model_paths import check_not_pickled, hub_models, models
 
