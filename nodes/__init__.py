@@ -16,6 +16,7 @@ MODULES = (
     "masks",
     "editing",
     "preparation",
+    "upscaling",
     "grids",
     "training.nodes",
 )
