@@ -1,4 +1,4 @@
-"""What is added to a model from files of its own: LoRAs, embeddings."""
+"""What is added to a model from files of its own: VAEs, LoRAs, embeddings."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -7,15 +7,19 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from latentgraph.engine.context import Context
+from latentgraph.engine.digest import digest
 from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.ports import File, Folder
 
 from .diffusion import embeddings
 from .diffusion.lora_files import check_fits, contents, parts_of
+from .diffusion.networks import alone, in_folder
+from .diffusion.shapes import shapes
+from .diffusion.vae_files import configuration, family_of, is_original
 from .facts import fact
 from .model_files import ModelKind
 from .model_paths import find_model
-from .references import Clip, Model, Patch, Weights
+from .references import Clip, Model, Patch, Vae, Weights
 
 Source = File | Folder | str
 
@@ -94,6 +98,52 @@ class LoadModelLoRA(Node, category="models"):
 
     def fingerprint(self) -> str:
         return located_file(self.file, "lora").digest
+
+
+class LoadVAE(Node, category="models"):
+    """An autoencoder by itself: a folder in the layout of diffusers, or one safetensors file.
+
+    A file has the names of diffusers or of the original authors, and does not say how latents are scaled: that is taken
+    from the model that it is for. No weights are read here.
+
+    Fails where it has other latents than the model, for what is no autoencoder, and where files are missing or cut off.
+    """
+
+    source: Source = Field(description="a safetensors file, a folder, or a name in the model folders")
+    model: Model | None = Field(None, description="that it is for; a file needs it")
+
+    def run(self, context: Context) -> Vae:
+        return _vae(self.source, self.model)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        model = fact(known, "model", Model)
+        if "source" not in known or (model is None and known.get("model", ...) is not None):
+            return {}
+        with concerning("source"):
+            return {"vae": _vae(known["source"], model)}
+
+    def fingerprint(self) -> str:
+        return digest(_vae(self.source, self.model))
+
+
+def _vae(source: Source, model: Model | None) -> Vae:
+    found = located(source, "vae")
+    if isinstance(found, Folder):
+        weights = in_folder("vae", "sd1", found, "block_out_channels")
+        vae = Vae(replace(weights, family=family_of(weights.config)))
+    else:
+        tensors = shapes(found)
+        if model is None:
+            raise Wrong("model", f"{found.name} does not say how its latents are scaled: link the model that it is for")
+        try:
+            config = configuration(tensors, model.space)
+        except ValueError as error:
+            raise ValueError(f"{found.path or found.name} cannot be used as a VAE: {error}") from None
+        vae = Vae(alone("vae", family_of(config), found, config, original=is_original(tensors)))
+    if model is not None and vae.space != model.space:
+        raise ValueError(f"the VAE is for another model: it has {vae.space}, the model {model.space}")
+    return vae
 
 
 class LoadEmbedding(Node, category="models"):

@@ -10,7 +10,7 @@ from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.ports import Folder
 
 from .adapters import Source, concerning, located
-from .diffusion.controlnet_files import configuration, family_of
+from .diffusion.controlnet_files import configuration, family_of, is_original
 from .diffusion.networks import alone, in_folder
 from .diffusion.shapes import shapes
 from .facts import TextFacts, fact
@@ -90,11 +90,12 @@ def _controlnet(source: Source) -> ControlNet:
         if name != "ControlNetModel":
             raise ValueError(f"{found.path} holds a {name}, only a ControlNetModel can be used")
         return ControlNet(replace(weights, family=family_of(weights.config)))
+    tensors = shapes(found)
     try:
-        config = configuration(shapes(found))
+        config = configuration(tensors)
     except ValueError as error:
         raise ValueError(f"{found.path or found.name} cannot be used as a ControlNet: {error}") from None
-    return ControlNet(alone("controlnet", family_of(config), found, config))
+    return ControlNet(alone("controlnet", family_of(config), found, config, original=is_original(tensors)))
 
 
 def _check_width(width: int, net: ControlNet) -> None:

@@ -8,6 +8,9 @@ from ..references import Family
 
 Shapes = Mapping[str, tuple[int, ...]]
 
+PREFIX = "control_model."
+"""How all names begin in some files."""
+
 HEAD = 64
 """Numbers to an attention head of Stable Diffusion 2 and XL; Stable Diffusion 1 has 8 heads, however wide they are."""
 
@@ -26,11 +29,17 @@ def family_of(config: Mapping[str, Any]) -> Family:
     return "sd2" if config["cross_attention_dim"] == 1024 else "sd1"
 
 
+def is_original(shapes: Shapes) -> bool:
+    """Whether the names are those of the original authors, rather than diffusers'."""
+    return any(name.removeprefix(PREFIX).startswith("input_hint_block.") for name in shapes)
+
+
 def configuration(shapes: Shapes) -> dict[str, Any]:
     """diffusers' configuration of a ControlNet, from names of diffusers or of the original authors.
 
     Raises ValueError where these are not the names of a ControlNet.
     """
+    shapes = {name.removeprefix(PREFIX): shape for name, shape in shapes.items()}
     if "controlnet_cond_embedding.conv_in.weight" in shapes:
         levels, hints = _levels(shapes), _by_number(shapes, r"controlnet_cond_embedding\.blocks\.(\d+)\.weight")
         hints = [shapes["controlnet_cond_embedding.conv_in.weight"], *hints[1::2]]

@@ -46,7 +46,12 @@ def in_folder(kind: Kind, family: Family, folder: Folder, *settings: str) -> Wei
     return Weights(kind, family, Folder(tuple(sorted(files + weights, key=lambda file: file.name)), folder.path))
 
 
-def alone(kind: Kind, family: Family, file: File, config: Mapping[str, Any]) -> Weights:
-    """A network whose weights are a file with diffusers' names, and whose configuration is known from elsewhere."""
-    named = File("diffusion_pytorch_model.safetensors", file.path, file.content)
-    return Weights(kind, family, Folder((File("config.json", content=json.dumps(dict(config)).encode()), named)))
+def alone(kind: Kind, family: Family, file: File, config: Mapping[str, Any], *, original: bool = False) -> Weights:
+    """A network whose weights are one file, and whose configuration is known from elsewhere.
+
+    `original` says that the names in it are those of the original authors, rather than diffusers'.
+    """
+    name = "checkpoint.safetensors" if original else "diffusion_pytorch_model.safetensors"
+    settings = File("config.json", content=json.dumps(dict(config)).encode())
+    files = sorted([settings, File(name, file.path, file.content)], key=lambda file: file.name)
+    return Weights(kind, family, Folder(tuple(files), file.path))
