@@ -1,8 +1,12 @@
 """The node types and port types that come with latentgraph."""
 
-from importlib import import_module
+from __future__ import annotations
 
-from latentgraph.engine.node import Node
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from latentgraph.engine.node import Node
 
 MODULES = (
     "models",
@@ -24,6 +28,8 @@ MODULES = (
 
 def node_types() -> list[type[Node]]:
     """All built-in node types: the entry point `latentgraph.nodes`."""
+    from latentgraph.engine.node import Node  # not for those who only want a module of this package
+
     modules = [import_module(f"{__name__}.{name}") for name in MODULES]
     return [
         value
