@@ -218,6 +218,9 @@ class ControlNet(PortType, codec=TENSORS):
     def sources(self) -> Mapping[str, str]:
         return self.weights.sources()
 
+    def written(self) -> Iterable[Written]:
+        return (Written(f"/{file.name}", file.read()) for file in self.weights.folder.files)
+
 
 @dataclass(frozen=True)
 class ImageAdapter(PortType, codec=TENSORS):
