@@ -479,12 +479,16 @@ def test_the_hostile_files_would_run_a_program_elsewhere(tmp_path: Path) -> None
         assert (tmp_path / make.__name__).exists()
 
 
-def test_the_command_refuses_what_it_cannot_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_refuses_what_it_cannot_convert(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "torch.py").write_text("open('ran', 'w')")  # what lies beside the file is no part of the program
     hostile_zip(tmp_path / "file.ckpt", tmp_path / "ran")
     assert main(["models", "convert", str(tmp_path / "file.ckpt"), "--to", str(tmp_path / "b.safetensors")]) == 2
     said = capsys.readouterr().err
     assert f"was not converted: it asks for {os.name}.system" in said
-    assert [other.name for other in tmp_path.iterdir()] == ["file.ckpt"]
+    assert sorted(other.name for other in tmp_path.iterdir()) == ["file.ckpt", "torch.py"]
 
 
 def test_what_convert_is_asked_wrongly_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
