@@ -1,4 +1,4 @@
-"""What steers a model by pictures: ControlNets."""
+"""What steers a model by pictures: ControlNets and IP-Adapters."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,16 +7,18 @@ from typing import Any
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
 from latentgraph.engine.node import Field, Node, Wrong
-from latentgraph.engine.ports import Folder
+from latentgraph.engine.ports import File, Folder
 
-from .adapters import Source, concerning, located
+from .adapters import Source, concerning, located, located_file
+from .diffusion.adapter_files import check_encoder, token_width
+from .diffusion.adapter_files import family_of as family_of_adapter
 from .diffusion.controlnet_files import configuration, family_of, is_original
 from .diffusion.networks import alone, in_folder
 from .diffusion.shapes import shapes
 from .facts import TextFacts, fact
-from .guides import Conditioning, Control, Guidance, mapped
+from .guides import Conditioning, Control, Guidance, ImagePrompt, mapped
 from .ports import Image
-from .references import FAMILIES, ControlNet
+from .references import FAMILIES, ControlNet, ImageAdapter
 
 
 class LoadControlNet(Node, category="models"):
@@ -80,6 +82,87 @@ class ApplyControlNet(Node, category="conditioning"):
         if texts is not None and net is not None:
             _check_width(texts.width, net)
         return {} if texts is None else {"guidance": texts}
+
+
+class LoadIPAdapter(Node, category="models"):
+    """An IP-Adapter, by which a model takes pictures as prompts (Ye et al. 2023, arXiv:2308.06721), and their encoder.
+
+    Reads the safetensors files of the authors: those that look at a picture as a whole, those called plus that look at
+    its places, and those for full faces. The encoder is a folder with a CLIP vision model, as transformers saves it.
+
+    Fails for what is no IP-Adapter, for those of faces' identities, and for an encoder that does not go with it.
+    """
+
+    file: File | str = Field(description="a safetensors file, or the name of one in the model folders")
+    image_encoder: Folder | str = Field(description="the folder of the encoder, or its name in the model folders")
+
+    def run(self, context: Context) -> ImageAdapter:
+        return _image_adapter(self.file, self.image_encoder)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not {"file", "image_encoder"} <= known.keys():
+            return {}
+        with concerning("file"):
+            return {"imageadapter": _image_adapter(known["file"], known["image_encoder"])}
+
+    def fingerprint(self) -> str:
+        return digest(_image_adapter(self.file, self.image_encoder))
+
+
+class ApplyIPAdapter(Node, category="conditioning", resource="device"):
+    """A picture as a prompt beside the text, in all conditions of a guidance. Several nodes add up.
+
+    One picture serves all that are drawn, several are for one each. Negatives get what stands for no picture.
+
+    Fails for an adapter of another family than the text's.
+    """
+
+    guidance: Guidance | Conditioning
+    adapter: ImageAdapter
+    image: Image
+    strength: float = Field(1.0, ge=-10, le=10, description="what the picture adds is multiplied by this")
+
+    def run(self, context: Context) -> Guidance | Conditioning:
+        from .diffusion.image_prompts import encoded
+
+        prompt = ImagePrompt(self.adapter, *encoded(self.adapter, _on_white(self.image)), self.strength)
+
+        def prompted(conditioning: Conditioning) -> Conditioning:
+            for cond in conditioning.conds:
+                _check_adapter(cond.tokens.shape[2], self.adapter)
+            return Conditioning(tuple(replace(cond, images=(*cond.images, prompt)) for cond in conditioning.conds))
+
+        return mapped(self.guidance, prompted)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        texts, adapter = fact(known, "guidance", TextFacts), fact(known, "adapter", ImageAdapter)
+        if texts is not None and adapter is not None:
+            _check_adapter(texts.width, adapter)
+        return {} if texts is None else {"guidance": texts}
+
+
+def _image_adapter(file: File | str, image_encoder: Folder | str) -> ImageAdapter:
+    found = located_file(file, "image_adapter")
+    family = family_of_adapter(found)
+    with concerning("image_encoder"):
+        folder = located(image_encoder, "image_encoder")
+        if isinstance(folder, File):
+            raise ValueError(f"{folder.path} is a file, the folder of an image encoder is wanted")
+        encoder = in_folder("image_encoder", family, folder, "hidden_size", "image_size")
+        check_encoder(found, encoder)
+    return ImageAdapter(found, family, encoder)
+
+
+def _check_adapter(width: int, adapter: ImageAdapter) -> None:
+    wanted = token_width(adapter.file)
+    if width != wanted:
+        raise Wrong(
+            "adapter",
+            f"the IP-Adapter is for texts {wanted} wide ({FAMILIES[adapter.family]}), this text is {width} wide: take"
+            " one of the model's own family",
+        )
 
 
 def _controlnet(source: Source) -> ControlNet:

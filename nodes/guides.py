@@ -50,14 +50,19 @@ class Control:
 
 @dataclass(frozen=True, eq=False)
 class ImagePrompt:
-    """A picture as a prompt: its embedding f32[N, K, E] by the adapter's encoder."""
+    """A picture as a prompt: its embedding f32[N, K, E] by the adapter's encoder.
+
+    `nothing` of the same shape stands for no picture, which is what a negative takes.
+    """
 
     adapter: ImageAdapter
     embedding: Tensor
+    nothing: Tensor
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         plain(self, "embedding", 3)
+        plain(self, "nothing", 3)
 
 
 @dataclass(frozen=True, eq=False)

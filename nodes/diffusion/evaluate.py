@@ -13,9 +13,11 @@ from ..ports import Inpaint
 from ..references import FAMILIES, Model
 from .control import residuals
 from .guiding import Leaf, Share, combine, leaves, unconditional
+from .image_prompts import Prompting, embeddings
 from .numerics import DEVICE, torch
 from .patches import patched
 from .perturbed import perturbed
+from .text import matched
 from .weights import load_unet
 
 WITH_SIZE = ("sdxl", "sdxl_refiner")
@@ -42,6 +44,7 @@ class Evaluator:
     ) -> None:
         self.model, self.guidance, self.count, self.pixels, self.network = model, guidance, count, pixels, network
         self.memory: dict[str, Any] = {}
+        self.prompting = Prompting(network)
         self.beside = _beside(model, inpaint)
         self.unconditional: Tensor | None = None
         """What the last evaluation predicted under the negative; None where it evaluated none."""
@@ -50,6 +53,9 @@ class Evaluator:
         """The guided prediction f32[N, C, h, w] at a timestep (a scalar) of samples scaled as the model takes them."""
         wanted = leaves(self.guidance, share)
         entries = [(leaf, cond) for leaf in wanted for cond in self._conds(leaf, wanted, share)]
+        if self.model.weights.kind == "unet":
+            alike = matched([cond for _, cond in entries])
+            entries = [(leaf, cond) for (leaf, _), cond in zip(entries, alike, strict=True)]
         groups: dict[Any, list[tuple[Leaf, Cond]]] = {}
         for leaf, cond in entries:
             groups.setdefault(_alike(leaf, cond), []).append((leaf, cond))
@@ -106,7 +112,10 @@ class Evaluator:
         if self.beside is not None:
             beside = self.beside.to(dtype).expand(self.count, -1, -1, -1)
             inputs = torch.cat([inputs, torch.cat([beside] * len(conds))], dim=1)
-        with perturbed(self.network, group[0][0].perturbation):
+        prompts = conds[0].images
+        if prompts:
+            added = {**(added or {}), "image_embeds": self._pictures(group, dtype)}
+        with self.prompting.taking(prompts), perturbed(self.network, group[0][0].perturbation):
             if self.model.weights.kind == "transformer":
                 predicted = self.network(
                     hidden_states=inputs,
@@ -135,6 +144,16 @@ class Evaluator:
     def _control(self, parts: Sequence[Control]) -> Control:
         """The same ControlNet's part in several conditions, as one for all their rows."""
         return replace(parts[0], image=torch.cat([self._rows(part.image, "control pictures") for part in parts]))
+
+    def _pictures(self, group: Sequence[tuple[Leaf, Cond]], dtype: torch.dtype) -> list[Tensor]:
+        """The embeddings of picture prompts, for each adapter those of all rows."""
+        if self.model.weights.kind == "transformer":
+            raise ValueError("this model takes no pictures as prompts: leave out ApplyIPAdapter")
+        each = [[embeddings(prompt, leaf.role) for prompt in cond.images] for leaf, cond in group]
+        return [
+            torch.cat([self._rows(row, "picture prompts") for row in rows]).to(dtype)
+            for rows in zip(*each, strict=True)
+        ]
 
     def _added(self, group: Sequence[tuple[Leaf, Cond]], dtype: torch.dtype) -> dict[str, Tensor] | None:
         if self.model.family not in WITH_SIZE:
@@ -192,7 +211,8 @@ def texts_in(guidance: Guidance | Conditioning) -> int:
 def _alike(leaf: Leaf, cond: Cond) -> Any:
     """What two conditions have to share to be evaluated in one batch."""
     controls = tuple((control.net, control.strength, control.start, control.end) for control in cond.controls)
-    return cond.tokens.shape[1], leaf.perturbation, controls, cond.pooled is None
+    images = tuple((prompt.adapter, prompt.strength) for prompt in cond.images)
+    return cond.tokens.shape[1], leaf.perturbation, controls, images, cond.pooled is None
 
 
 def _together(parts: Sequence[tuple[Cond, Tensor]]) -> Tensor:
