@@ -13,6 +13,7 @@ MODULES = (
     "adapters",
     "controls",
     "conditioning",
+    "guidance",
     "latents",
     "latent_editing",
     "sampling",

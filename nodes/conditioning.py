@@ -1,4 +1,4 @@
-"""What a picture is to show, and how strongly."""
+"""What a picture is to show."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,8 +9,8 @@ from latentgraph.engine.node import Field, Node, Wrong
 
 from .areas import all_known
 from .diffusion.prompts import Long, Weighting, parse
-from .facts import TextFacts, check_negative, fact, together
-from .guides import CFG, Conditioning, Guidance, Size
+from .facts import TextFacts, fact, together
+from .guides import Conditioning, Size
 from .ports import Mask
 from .references import FAMILIES, Clip
 
@@ -343,32 +343,3 @@ def _common(name: str, given: tuple[TextFacts, ...]) -> TextFacts:
     except ValueError as error:
         raise Wrong(name, str(error)) from None
     return TextFacts(given[0].width, count)
-
-
-class CFGCombine(Node, category="conditioning"):
-    """Classifier-free guidance: away from the negative, towards the positive (Ho and Salimans 2022, arXiv:2207.12598).
-
-    The sampler evaluates `scale * (positive - negative) + negative` at each step. At scale 1 it evaluates the positive
-    alone, at 0 the negative alone; any other scale evaluates both and takes twice as long.
-    """
-
-    positive: Conditioning
-    negative: Conditioning | None = Field(None, description="what not to draw; may be left out only where scale is 1")
-    scale: float = Field(7.5, ge=-100, le=100, description="how strongly; 3 to 8 are usual")
-
-    def run(self, context: Context) -> Guidance:
-        check_negative(self.negative is not None, self.scale)
-        return CFG(self.positive, self.negative, self.scale)
-
-    @classmethod
-    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        if "scale" in known and known.get("negative", ...) is None:
-            check_negative(False, known["scale"])
-        positive, negative = fact(known, "positive", TextFacts), fact(known, "negative", TextFacts)
-        if positive is None:
-            return {}
-        if negative is not None and negative.width != positive.width:
-            message = f"the negative is {negative.width} wide, the positive {positive.width}: encode both with one CLIP"
-            raise Wrong("negative", message)
-        counts = [part.count for part in (positive, negative) if part is not None]
-        return {"guidance": TextFacts(positive.width, None if None in counts else max(counts))}

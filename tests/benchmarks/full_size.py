@@ -130,7 +130,8 @@ def tokenizer() -> Any:
 
 def with_latentgraph(folder: Path) -> None:
     from latentgraph.engine.context import Context
-    from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+    from latentgraph.nodes.conditioning import CLIPEncode
+    from latentgraph.nodes.guidance import CFGCombine
     from latentgraph.nodes.latents import EmptyLatent, VAEDecode
     from latentgraph.nodes.models import LoadModel
     from latentgraph.nodes.sampling import KSampler

@@ -15,8 +15,9 @@ from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import File
 from latentgraph.engine.registry import load_registry
 from latentgraph.engine.session import load_text
-from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.facts import ImageFacts, LatentFacts, TextFacts
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel

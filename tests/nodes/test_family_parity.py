@@ -10,7 +10,7 @@ from torch import Tensor
 
 from latentgraph.engine.context import Context
 from latentgraph.nodes.conditioning import CLIPEncode
-from latentgraph.nodes.conditioning import CFGCombine
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode, VAEEncodeInpaint
 from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.ports import Image, Latent, Mask

@@ -18,11 +18,12 @@ from torch import nn
 from latentgraph.engine.context import Context
 from latentgraph.engine.ports import Folder
 from latentgraph.engine.problems import UserError
-from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion import memory, weights
 from latentgraph.nodes.diffusion.loading import elements, read
 from latentgraph.nodes.diffusion.memory import Kept, size_of
 from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet, load_vae, tokenizer_in
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.latents import EmptyLatent
 from latentgraph.nodes.models import Loaded
 from latentgraph.nodes.references import Kind, Weights

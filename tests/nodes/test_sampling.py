@@ -11,9 +11,10 @@ from pydantic import ValidationError
 
 from latentgraph.engine.context import Cancelled, Context
 from latentgraph.engine.digest import digest
-from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.samplers import SAMPLERS, SCHEDULES
 from latentgraph.nodes.diffusion.schedulers import new_scheduler
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.guides import CFG, Cond, Conditioning
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded
