@@ -51,7 +51,7 @@ class Family:
         pipeline.scheduler = diffusers.EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
         drawn: Tensor = pipeline(
             PROMPT,
-            image,
+            image=image,
             negative_prompt=NEGATIVE,
             num_inference_steps=STEPS,
             guidance_scale=guided,
