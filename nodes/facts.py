@@ -74,7 +74,7 @@ def check_decoded_by(latent: Space, vae: Space) -> None:
 
 def check_width(name: str, width: int, model: Model) -> None:
     """Raises Wrong where the tokens of the input `name` are not as wide as the model takes them."""
-    wanted = model.weights.config["cross_attention_dim"]
+    wanted = model.width
     if width != wanted:
         raise Wrong(
             name, f"the conditioning is {width} wide, the model takes {wanted}: encode with this model's own CLIP"
