@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from latentgraph.engine.ports import File
 
 from ..model_paths import check_not_pickled
-from .layout import check_safetensors
+from .headers import check_safetensors
 
 
 def shapes(file: File) -> Mapping[str, tuple[int, ...]]:

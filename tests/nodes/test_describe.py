@@ -78,7 +78,7 @@ def wrongs(tiny: Path, other: Path, **changes: object) -> list[str]:
         ({"drawn": "$other.model"}, "sampled.inputs.latent: `latent`: the latent has 4 channels at 1/8 of the size"),
         ({"vae": "$other.vae"}, "decoded.inputs.latent: `latent`: the latent has 4 channels at 1/4 of the size"),
         ({"width": 30}, "canvas.inputs.width: `width`: width is 30, which the model's factor 4 does not divide; 32 is"),
-        ({"model": "nowhere"}, "model.inputs.name: `name`: there is no folder nowhere"),
+        ({"model": "nowhere"}, "model.inputs.name: `name`: there is no checkpoint `nowhere`"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_refused_before_the_run(

@@ -171,7 +171,7 @@ def cut_header(folder: Path) -> None:
             lambda folder: edit(folder / "model_index.json", vae=["diffusers", "AutoencoderTiny"]),
             "its vae is Autoencoder",
         ),
-        (lambda folder: edit(folder / "unet" / "config.json", in_channels=9), "takes 9 channels, the VAE gives 4"),
+        (lambda folder: edit(folder / "unet" / "config.json", in_channels=5), "takes 5 channels, the VAE gives 4"),
         (lambda folder: edit(folder / "unet" / "config.json", time_cond_proj_dim=256), "has time_cond_proj_dim 256"),
     ],
 )
@@ -199,7 +199,7 @@ def test_tensors_of_another_shape_are_said_when_loading(copy: Path, context: Con
 
 
 def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, context: Context) -> None:
-    with pytest.raises(ValueError, match=r"there is no folder .*nowhere"):
+    with pytest.raises(ValueError, match=r"there is no file or folder .*nowhere"):
         load(tmp_path / "nowhere", context)
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
