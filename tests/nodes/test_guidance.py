@@ -290,7 +290,7 @@ def test_perturbed_attention_draws_what_its_pipeline_draws(tiny: Path, loaded: L
     guidance = CFGCombine(**encoded(loaded), scale=scale).run(CONTEXT)
     layers = ("mid_block", "up_blocks.1")
     ours = drawn(loaded, PerturbedAttentionGuidance(guidance=guidance, scale=3.0, layers=layers).run(CONTEXT))
-    assert (ours - theirs).abs().max().item() < 1e-5
+    assert (ours - theirs).abs().max().item() < 5e-5
     assert (drawn(loaded, guidance) - ours).abs().max().item() > 1e-3
 
 
@@ -307,7 +307,7 @@ def test_perturbed_attention_in_stable_diffusion_3_draws_what_its_pipeline_draws
     guidance = CFGCombine(**encoded(loaded), scale=5.0).run(CONTEXT)
     perturbing = PerturbedAttentionGuidance(guidance=guidance, scale=3.0, layers=(1,)).run(CONTEXT)
     ours = drawn(loaded, perturbing, sampler=f"diffusers:{scheduler}")
-    assert (ours - theirs).abs().max().item() < 1e-5
+    assert (ours - theirs).abs().max().item() < 5e-5
 
 
 def test_momentum_goes_on_where_a_sampling_was_split(loaded: Loaded) -> None:
