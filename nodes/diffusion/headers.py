@@ -12,9 +12,10 @@ from latentgraph.engine.ports import File
 
 
 class Header(NamedTuple):
-    """The shapes of a file's tensors by name, and what its makers wrote about it."""
+    """The shapes of a file's tensors by name, their types, as the format calls them, and what its makers wrote."""
 
     shapes: Mapping[str, tuple[int, ...]]
+    types: Mapping[str, str]
     about: Mapping[str, str]
 
 
@@ -30,12 +31,13 @@ def header(file: File) -> Header:
         entries: dict[str, Any] = json.loads(text)
         about = dict(entries.pop("__metadata__", {}))
         shapes = {name: tuple(entry["shape"]) for name, entry in entries.items()}
+        types = {name: str(entry["dtype"]) for name, entry in entries.items()}
         wanted = 8 + length + max((entry["data_offsets"][1] for entry in entries.values()), default=0)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         raise ValueError(f"{where} is no safetensors file, or a damaged one: copy or download it again") from None
     if size != wanted:
         raise ValueError(f"{where} has {size:,} bytes instead of {wanted:,}, it is cut off: copy or download it again")
-    return Header(shapes, about)
+    return Header(shapes, types, about)
 
 
 def check_safetensors(file: File) -> None:

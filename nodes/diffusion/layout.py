@@ -7,6 +7,7 @@ from pathlib import Path
 from latentgraph.engine.ports import File, Folder
 
 from ..references import Clip, Model, Vae
+from .checkpoints import from_file
 from .folders import from_folder
 
 
@@ -16,11 +17,10 @@ def components(path: Path, t5: Folder | None = None, prediction: str | None = No
     `t5` is the third text encoder of Stable Diffusion 3; `prediction` says what the denoiser predicts, where the files
     do not, or not rightly. Raises ValueError where there is no model of a known family, or a damaged one.
     """
-    if path.is_file():
-        raise ValueError(f"{path} is a file: a model is a folder in the layout of diffusers, with a model_index.json")
-    if not path.is_dir():
-        raise ValueError(f"there is no folder {path}: give `builtin`, or the path of a diffusers model folder")
-    model, clip, vae = from_folder(path, t5)
+    if path.is_dir():
+        model, clip, vae = from_folder(path, t5)
+    else:
+        model, clip, vae = from_file(path, t5, prediction)
     return _predicting(model, prediction), clip, vae
 
 
