@@ -83,7 +83,8 @@ def from_file(path: Path, t5: Folder | None = None, prediction: str | None = Non
         Encoder(weights("text_encoder", f"text_encoder{number}", clip), clip_tokenizer(place.fill))
         for number, place, clip in zip(("", "_2"), PLACES[family], clips, strict=False)
     ]
-    return model, Clip((*encoders, *t5_encoder(t5, family))), vae
+    joint_width = model.width if family == "sd3" else None
+    return model, Clip((*encoders, *t5_encoder(t5, family)), joint_width=joint_width), vae
 
 
 def _family(path: Path, shapes: Shapes) -> Family:

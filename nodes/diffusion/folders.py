@@ -97,7 +97,8 @@ def from_folder(path: Path, t5: Folder | None = None) -> tuple[Model, Clip, Vae]
         for place, weights in encoders.items()
         if t5 is None or place != "text_encoder_3"
     ]
-    return model, Clip((*found, *t5_encoder(t5, family))), vae
+    joint_width = model.width if family == "sd3" else None
+    return model, Clip((*found, *t5_encoder(t5, family)), joint_width=joint_width), vae
 
 
 def t5_encoder(folder: Folder | None, family: Family) -> tuple[Encoder, ...]:
