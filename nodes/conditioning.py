@@ -14,6 +14,9 @@ from .guides import Conditioning, Size
 from .ports import Mask
 from .references import FAMILIES, Clip
 
+POOLED = ("sdxl", "sdxl_refiner", "sd3")
+"""Families that take a text as one vector, too."""
+
 EMPTY = "the list of texts is empty: give at least one, which may be the empty text"
 
 
@@ -61,7 +64,7 @@ class CLIPEncode(Node, category="conditioning"):
         for name, given in (("text", text), ("text_2", second)):
             for prompt in _listed(given):
                 _check_prompt(name, prompt, clip, known.get("weights") != "off")
-        return {"conditioning": TextFacts(clip.width, None if text is None else len(texts))}
+        return {"conditioning": TextFacts(clip.width, None if text is None else len(texts), clip.family in POOLED)}
 
 
 def _listed(text: str | tuple[str, ...] | None) -> tuple[str, ...]:
@@ -337,9 +340,9 @@ def _common(name: str, given: tuple[TextFacts, ...]) -> TextFacts:
     if len(widths) > 1:
         raise Wrong(name, f"the texts are {' and '.join(map(str, widths))} wide: encode all with one CLIP")
     if any(facts.count is None for facts in given):
-        return TextFacts(given[0].width, None)
+        return replace(given[0], count=None)
     try:
         count = together({f"texts of the {place}. conditioning": facts.count for place, facts in enumerate(given, 1)})
     except ValueError as error:
         raise Wrong(name, str(error)) from None
-    return TextFacts(given[0].width, count)
+    return replace(given[0], count=count)

@@ -17,10 +17,14 @@ Kind = TypeVar("Kind")
 
 @dataclass(frozen=True)
 class TextFacts:
-    """Of a conditioning or a guidance: the width of its tokens, and for how many pictures it is; None if not known."""
+    """Of a conditioning or a guidance: the width of its tokens, and for how many pictures it is; None if not known.
+
+    `pooled` says whether it has the whole text as one vector, too.
+    """
 
     width: int
     count: int | None
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,9 +111,12 @@ def check_index(index: int | None, count: int) -> None:
         raise Wrong("index", f"index is {index}, the last of {count} pictures is {count - 1}")
 
 
-def check_negative(negative_is_there: bool, scale: float) -> None:
-    """Raises Wrong where guidance compares with a negative that there is not."""
-    if not negative_is_there and scale != 1:
+def check_negative(negative_is_there: bool, scale: float, pooled: bool = False) -> None:
+    """Raises Wrong where guidance compares with a negative that there is not, nor zeros in its place.
+
+    Zeros are for Stable Diffusion XL alone, whose texts are pooled, too.
+    """
+    if not negative_is_there and scale != 1 and not pooled:
         raise Wrong("negative", 'there is no negative: link a CLIPEncode of the text "" to it, or set scale to 1')
 
 

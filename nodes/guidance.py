@@ -4,6 +4,7 @@ The first four compare a positive with a negative; the others change a guidance,
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from latentgraph.engine.context import Context
@@ -24,7 +25,7 @@ from .guides import (
     TangentialCFG,
 )
 
-NEGATIVE = "what not to draw; may be left out only where scale is 1"
+NEGATIVE = "what not to draw; may be left out where scale is 1; for Stable Diffusion XL left out is a text of zeros"
 SCALE = "how strongly; 3 to 8 are usual"
 LAYERS = "which transformer blocks: pieces of their paths in the network, or their numbers in a transformer"
 
@@ -41,7 +42,7 @@ class CFGCombine(Node, category="guidance"):
     scale: float = Field(7.5, ge=-100, le=100, description=SCALE)
 
     def run(self, context: Context) -> Guidance:
-        check_negative(self.negative is not None, self.scale)
+        check_negative(self.negative is not None, self.scale, self.positive.conds[0].pooled is not None)
         return CFG(self.positive, self.negative, self.scale)
 
     @classmethod
@@ -69,7 +70,7 @@ class AdaptiveProjectedGuidance(Node, category="guidance"):
     momentum: float = Field(-0.5, gt=-1, lt=1, description="how much of the last update is added; below 0 is usual")
 
     def run(self, context: Context) -> Guidance:
-        check_negative(self.negative is not None, self.scale)
+        check_negative(self.negative is not None, self.scale, self.positive.conds[0].pooled is not None)
         return APG(self.positive, self.negative, self.scale, self.eta, self.threshold, self.momentum)
 
     @classmethod
@@ -91,7 +92,7 @@ class CFGZeroStarGuidance(Node, category="guidance"):
     zero_steps: int = Field(0, ge=0, le=1000, description="for flow models alone; the paper has 1 of each 25 steps")
 
     def run(self, context: Context) -> Guidance:
-        check_negative(self.negative is not None, self.scale)
+        check_negative(self.negative is not None, self.scale, self.positive.conds[0].pooled is not None)
         return CFGZeroStar(self.positive, self.negative, self.scale, self.zero_steps)
 
     @classmethod
@@ -110,7 +111,7 @@ class TangentialGuidance(Node, category="guidance"):
     scale: float = Field(7.5, ge=-100, le=100, description=SCALE)
 
     def run(self, context: Context) -> Guidance:
-        check_negative(self.negative is not None, self.scale)
+        check_negative(self.negative is not None, self.scale, self.positive.conds[0].pooled is not None)
         return TangentialCFG(self.positive, self.negative, self.scale)
 
     @classmethod
@@ -212,16 +213,16 @@ class GuidanceInterval(Node, category="guidance"):
 
 def _compared(known: Mapping[str, Any]) -> Mapping[str, Any]:
     """What is known of a guidance that compares a positive with a negative."""
-    if "scale" in known and known.get("negative", ...) is None:
-        check_negative(False, known["scale"])
     positive, negative = fact(known, "positive", TextFacts), fact(known, "negative", TextFacts)
     if positive is None:
         return {}
+    if "scale" in known and known.get("negative", ...) is None:
+        check_negative(False, known["scale"], positive.pooled)
     if negative is not None and negative.width != positive.width:
         message = f"the negative is {negative.width} wide, the positive {positive.width}: encode both with one CLIP"
         raise Wrong("negative", message)
     counts = [part.count for part in (positive, negative) if part is not None]
-    return {"guidance": TextFacts(positive.width, None if None in counts else max(counts))}
+    return {"guidance": replace(positive, count=None if None in counts else max(counts))}
 
 
 def _same(known: Mapping[str, Any]) -> Mapping[str, Any]:

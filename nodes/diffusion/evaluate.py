@@ -65,7 +65,7 @@ class Evaluator:
                 found[leaf].append((cond, predicted))
         predictions = {leaf: _together(parts) for leaf, parts in found.items()}
         self.unconditional = unconditional(self.guidance, predictions)
-        return combine(self.guidance, predictions, share, self.memory, 0.0)
+        return combine(self.guidance, predictions, share, self.memory)
 
     def _conds(self, leaf: Leaf, wanted: Sequence[Leaf], share: Share) -> list[Cond]:
         """The conditions of a leaf that hold at this step."""

@@ -56,7 +56,6 @@ def combine(
     predictions: Mapping[Leaf, Tensor],
     share: Share,
     memory: dict[str, Any],
-    sigma: float,
 ) -> Tensor:
     """The guided prediction f32[N, C, h, w] at a step, of what is predicted for each of the leaves.
 

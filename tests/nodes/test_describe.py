@@ -195,7 +195,7 @@ def test_guidance_needs_two_texts_of_one_width() -> None:
     assert CFGCombine.describe({"positive": one, "negative": None, "scale": 1.0}) == {"guidance": one}
     assert CFGCombine.describe({"positive": one, "scale": 5.0}) == {"guidance": one}
     with pytest.raises(Wrong, match="there is no negative"):
-        CFGCombine.describe({"negative": None, "scale": 5.0})
+        CFGCombine.describe({"positive": one, "negative": None, "scale": 5.0})
     with pytest.raises(Wrong, match="the negative is 32 wide, the positive 16"):
         CFGCombine.describe({"positive": one, "negative": wide, "scale": 5.0})
 

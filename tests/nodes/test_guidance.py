@@ -60,7 +60,7 @@ def predictions(step: int = 0) -> dict[Leaf, Tensor]:
 
 def steps_by_us(guidance: Guidance, count: int = STEPS) -> list[Tensor]:
     memory: dict[str, Any] = {}
-    return [combine(guidance, predictions(step), Share(step, count), memory, 1.0) for step in range(count)]
+    return [combine(guidance, predictions(step), Share(step, count), memory) for step in range(count)]
 
 
 def steps_by_guider(guider: Any, count: int = STEPS) -> list[Tensor]:
@@ -152,7 +152,7 @@ def test_a_perturbed_guidance_is_the_guiders_sum() -> None:
     guider = diffusers.SkipLayerGuidance(5.0, 2.8, 0.0, 1.0, skip_layer_guidance_layers=7)
     guider.set_state(1, 4, torch.tensor(0))
     theirs = guider.forward(given[COND], given[UNCOND], given[skipped]).pred
-    assert torch.equal(combine(guidance, given, Share(1, 4), {}, 1.0), theirs)
+    assert torch.equal(combine(guidance, given, Share(1, 4), {}), theirs)
 
 
 def test_guidance_goes_through_files_and_changes_of_its_conditionings() -> None:
