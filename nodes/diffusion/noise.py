@@ -1,10 +1,12 @@
 """Random numbers: one CPU generator to each picture, so that a batch holds the same pictures as single runs."""
 
 from collections.abc import Sequence
+from typing import Any
 
+import torchsde
 from torch import Tensor
 
-from .numerics import torch
+from .numerics import DEVICE, torch
 
 Seed = int | tuple[int, ...]
 
@@ -48,3 +50,39 @@ def noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor
     Never one draw for all: a draw of several pictures is not, in general, the draws of each.
     """
     return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
+
+
+class Gaussian:
+    """Fresh standard normal noise [N, *shape] at every call, one draw from each picture's generator."""
+
+    def __init__(self, generators: Sequence[torch.Generator], shape: Sequence[int]) -> None:
+        self.generators, self.shape = generators, shape
+
+    def __call__(self, sigma: float, lower: float) -> Tensor:
+        return noise(self.generators, self.shape).to(DEVICE)
+
+
+class Brownian:
+    """The increments of one Brownian path for each picture, over noise levels, scaled to standard normal noise.
+
+    So a step that is made in two parts gets noise that adds up. The seeds of the paths are drawn from the pictures'
+    generators once, at the first call, and kept in `memory`, from which the paths grow again elsewhere.
+    """
+
+    def __init__(
+        self, generators: Sequence[torch.Generator], shape: Sequence[int], highest: float, memory: dict[str, Any]
+    ) -> None:
+        self.generators, self.shape, self.highest, self.memory = generators, tuple(shape), highest, memory
+        self.paths: list[torchsde.BrownianTree] = []
+
+    def __call__(self, sigma: float, lower: float) -> Tensor:
+        if "paths" not in self.memory:
+            self.memory["paths"] = [
+                int(torch.randint(0, 2**63 - 1, [], generator=generator)) for generator in self.generators
+            ]
+        if not self.paths:
+            start, end = torch.tensor(0.0), torch.tensor(self.highest * 1.001)  # rounding stays inside
+            zero = torch.zeros(self.shape)
+            self.paths = [torchsde.BrownianTree(start, zero, end, entropy=seed) for seed in self.memory["paths"]]
+        grown = torch.stack([path(torch.tensor(lower), torch.tensor(sigma)) for path in self.paths])
+        return (grown / (sigma - lower) ** 0.5).to(DEVICE)
