@@ -38,7 +38,7 @@ class SigmaWalk:
         noise = {
             False: None,
             "gaussian": lambda: Gaussian(generators, shape),
-            "brownian": lambda: Brownian(generators, shape, sigmas[0], memory),
+            "brownian": lambda: Brownian(generators, shape, sigmas, memory),
         }[self.solver.random]
         options = {**self.solver.defaults, **dict(sampler.options)}
         self.walk = Walk(sigmas, noise() if noise else None, memory, options)

@@ -6,7 +6,7 @@ from typing import Any
 import torchsde
 from torch import Tensor
 
-from .numerics import DEVICE, torch
+from .numerics import torch
 
 Seed = int | tuple[int, ...]
 
@@ -53,36 +53,50 @@ def noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor
 
 
 class Gaussian:
-    """Fresh standard normal noise [N, *shape] at every call, one draw from each picture's generator."""
+    """Fresh standard normal noise f32[N, *shape] at every call, one draw from each picture's generator."""
 
     def __init__(self, generators: Sequence[torch.Generator], shape: Sequence[int]) -> None:
-        self.generators, self.shape = generators, shape
+        self.generators, self.shape = generators, tuple(shape)
 
     def __call__(self, sigma: float, lower: float) -> Tensor:
-        return noise(self.generators, self.shape).to(DEVICE)
+        return noise(self.generators, self.shape)
+
+
+DIGITS = 8
+"""To how many digits sigmas are told apart, as parts of the highest."""
 
 
 class Brownian:
-    """The increments of one Brownian path for each picture, over noise levels, scaled to standard normal noise.
+    """The increments f32[N, *shape] of one Brownian path for each picture, with sigma as time, scaled to variance 1.
 
-    So a step that is made in two parts gets noise that adds up. The seeds of the paths are drawn from the pictures'
-    generators once, at the first call, and kept in `memory`, from which the paths grow again elsewhere.
+    So a step that is made in two parts gets noise that adds up, in whatever order it is asked for. The seeds of the
+    paths are drawn from the pictures' generators once, at the first call, and kept in `memory`, from which the paths
+    grow again elsewhere.
     """
 
     def __init__(
-        self, generators: Sequence[torch.Generator], shape: Sequence[int], highest: float, memory: dict[str, Any]
+        self,
+        generators: Sequence[torch.Generator],
+        shape: Sequence[int],
+        sigmas: Sequence[float],
+        memory: dict[str, Any],
     ) -> None:
-        self.generators, self.shape, self.highest, self.memory = generators, tuple(shape), highest, memory
-        self.paths: list[torchsde.BrownianTree] = []
+        self.generators, self.shape, self.highest, self.memory = generators, tuple(shape), max(sigmas), memory
+        self.paths: dict[int, torchsde.BrownianInterval] = {}
 
     def __call__(self, sigma: float, lower: float) -> Tensor:
         if "paths" not in self.memory:
             self.memory["paths"] = [
                 int(torch.randint(0, 2**63 - 1, [], generator=generator)) for generator in self.generators
             ]
-        if not self.paths:
-            start, end = torch.tensor(0.0), torch.tensor(self.highest * 1.001)  # rounding stays inside
-            zero = torch.zeros(self.shape)
-            self.paths = [torchsde.BrownianTree(start, zero, end, entropy=seed) for seed in self.memory["paths"]]
-        grown = torch.stack([path(torch.tensor(lower), torch.tensor(sigma)) for path in self.paths])
-        return (grown / (sigma - lower) ** 0.5).to(DEVICE)
+        late, early = round(sigma / self.highest, DIGITS), round(lower / self.highest, DIGITS)
+        grown = torch.stack([self._path(seed)(early, late) for seed in self.memory["paths"]])
+        return grown / (late - early) ** 0.5
+
+    def _path(self, seed: int) -> torchsde.BrownianInterval:
+        """The path from time 0 to 1 of a seed. Its tree of halves makes it the same in whatever order it is cut."""
+        if seed not in self.paths:
+            self.paths[seed] = torchsde.BrownianInterval(
+                0.0, 1.0, self.shape, entropy=seed, tol=10**-DIGITS, halfway_tree=True
+            )
+        return self.paths[seed]
