@@ -96,7 +96,11 @@ def _vae(config: dict[str, Any], tensors: Tensors, prefix: str) -> Converted:
 
 def _controlnet(config: dict[str, Any], tensors: Tensors, prefix: str) -> Converted:
     network = _empty(diffusers.ControlNetModel, config)
-    return network, conversions.convert_controlnet_checkpoint(tensors, network.config)
+    converted = conversions.convert_controlnet_checkpoint(tensors, network.config)
+    for number, layer in ((0, "linear_1"), (2, "linear_2")):  # of Stable Diffusion XL, which diffusers leaves out
+        for end in ("weight", "bias"):
+            converted[f"add_embedding.{layer}.{end}"] = tensors.get(f"{prefix}label_emb.0.{number}.{end}")
+    return network, converted
 
 
 def _text_encoder(config: dict[str, Any], tensors: Tensors, prefix: str) -> Converted:
