@@ -1,8 +1,10 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
+import original_layouts
 import pytest
 import tiny_families
 import torch
@@ -151,6 +153,58 @@ def test_one_file_is_the_same_as_the_folder(sd1: Family, sdxl: Family, tmp_path:
             found = added_by(family, [control])
             assert difference(found[1], expected(family)[1]) == 0.0
             assert all(difference(a, b) == 0.0 for a, b in zip(found[0], expected(family)[0], strict=True))
+
+
+def original(net: Any) -> dict[str, Tensor]:
+    """The tensors of a ControlNet under the names that the original authors gave them."""
+    found, rest = {}, {}
+    for name, tensor in net.state_dict().items():
+        start, _, end = name.rpartition(".")
+        number = start.rpartition(".")[2]
+        if start.startswith("controlnet_down_blocks."):
+            found[f"zero_convs.{number}.0.{end}"] = tensor
+        elif start == "controlnet_mid_block":
+            found[f"middle_block_out.0.{end}"] = tensor
+        elif start.startswith("controlnet_cond_embedding."):
+            place = {"conv_in": 0, "conv_out": 14}.get(number)
+            found[f"input_hint_block.{2 + 2 * int(number) if place is None else place}.{end}"] = tensor
+        else:
+            rest[name] = tensor
+    found |= original_layouts.unet(SimpleNamespace(config=net.config, state_dict=lambda: rest))
+    return {f"control_model.{name}": tensor for name, tensor in found.items()}
+
+
+@pytest.mark.parametrize("prefix", ["control_model.", ""])
+@pytest.mark.parametrize("family", ["sd1", "sdxl"])
+def test_a_file_with_the_authors_names_is_the_same(
+    family: str, prefix: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    pair: Family = request.getfixturevalue(family)
+    unet = diffusers.UNet2DConditionModel.from_pretrained(pair.folder, subfolder="unet", torch_dtype=torch.float32)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        # The authors' files have room for exactly these eight convolutions.
+        net = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(8, 8, 16, 16))
+        tiny_families.shaken(net, 0.1)
+    tensors = {name.replace("control_model.", prefix, 1): tensor for name, tensor in original(net).items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    control_net = LoadControlNet(source=File.at(tmp_path / "a.safetensors")).run(Context())
+    assert control_net.weights.family == family
+    image, given = picture(size=64).repeat(2, 1, 1, 1), inputs(pair)
+    down, middle = added_by(pair, [Control(control_net, image, 0.7)])
+    with torch.no_grad():
+        theirs, theirs_middle = net(
+            given["sample"],
+            given["timestep"],
+            given["tokens"],
+            image,
+            0.7,
+            added_cond_kwargs=given["added"],
+            return_dict=False,
+        )
+    assert difference(middle, theirs_middle) < 1e-5
+    assert all(difference(a, b) < 1e-5 for a, b in zip(down, theirs, strict=True))
+    assert middle.abs().max() > 0.01
 
 
 def inputs(family: Family) -> dict[str, Any]:
