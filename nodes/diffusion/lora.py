@@ -55,7 +55,8 @@ def inject(network: Any, patches: Sequence[Patch]) -> None:
         set_adapters_for_text_encoder(names, network, strengths)
     else:
         network.set_adapters(names, strengths)
-    network.requires_grad_(False)
+    # Their weights stay trainable, as in diffusers' pipelines: torch multiplies otherwise by what is not, even where it
+    # records nothing.
 
 
 def remove(network: Any) -> None:

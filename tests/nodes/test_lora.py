@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import original_layouts
 import pytest
+import tiny_families
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -14,9 +16,13 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import File
 from latentgraph.nodes.adapters import LoadLoRA, LoadModelLoRA
+from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.patches import patched
 from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet
-from latentgraph.nodes.models import Loaded
+from latentgraph.nodes.guides import CFG
+from latentgraph.nodes.latents import EmptyLatent, VAEDecode
+from latentgraph.nodes.models import Loaded, LoadModel
+from latentgraph.nodes.sampling import KSampler
 
 # What peft says of files that fit in part, and of several adapters, to its own users.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:peft", "ignore::RuntimeWarning:peft")
@@ -264,3 +270,68 @@ def test_before_the_run_the_outputs_are_known(loaded: Loaded, pipeline: Any, con
     file = lora(tmp_path / "a.safetensors", "kohya", unet=pipeline.unet, text_encoder=pipeline.text_encoder)
     known = {"model": loaded.model, "clip": loaded.clip, "file": file, "strength": 0.5, "clip_strength": None}
     assert LoadLoRA.describe(known) == LoadLoRA(**known).run(context)._asdict()
+
+
+PIPELINES = {"sd1": diffusers.StableDiffusionPipeline, "sdxl": diffusers.StableDiffusionXLPipeline}
+
+
+@pytest.mark.parametrize("style", ["kohya", "peft"])
+@pytest.mark.parametrize("family", PIPELINES)
+def test_pictures_are_those_of_the_pipeline(family: str, style: str, context: Context, tmp_path: Path) -> None:
+    folder = tiny_families.build(family, tmp_path / family)
+    pipeline = PIPELINES[family].from_pretrained(folder, torch_dtype=torch.float32)
+    pipeline.set_progress_bar_config(disable=True)
+    parts = [part for part in ("unet", "text_encoder", "text_encoder_2") if hasattr(pipeline, part)]
+    networks = {part: getattr(pipeline, part) for part in parts}
+    file = lora(tmp_path / "a.safetensors", style, **networks)
+    if family == "sdxl" and style == "kohya":
+        file = with_the_authors_names(file, pipeline.unet, tmp_path / "b.safetensors")
+    loaded = LoadModel(name=str(folder)).run(context)
+
+    def theirs() -> Tensor:
+        generator = torch.Generator().manual_seed(3)
+        options = {"num_inference_steps": 3, "guidance_scale": 5.0, "height": 32, "width": 32, "output_type": "pt"}
+        drawn: Tensor = pipeline("a red apple", negative_prompt="dog", generator=generator, **options).images
+        return drawn
+
+    def ours(adapted: Any) -> Tensor:
+        positive, negative = (CLIPEncode(clip=adapted.clip, text=text).run(context) for text in ("a red apple", "dog"))
+        canvas = EmptyLatent(model=adapted.model, width=32, height=32).run(context)
+        sampled = KSampler(
+            model=adapted.model,
+            guidance=CFG(positive, negative, 5.0),
+            latent=canvas,
+            sampler=f"diffusers:{type(pipeline.scheduler).__name__}",
+            steps=3,
+            seed=3,
+        ).run(context)
+        return VAEDecode(vae=loaded.vae, latent=sampled).run(context).pixels
+
+    base = ours(loaded)
+    assert difference(base, theirs()) == 0.0
+    pipeline.load_lora_weights(str(file.path), adapter_name="a")
+    pipeline.set_adapters(["a"], [0.6])
+    adapted = LoadLoRA(model=loaded.model, clip=loaded.clip, file=file, strength=0.6).run(context)
+    picture = ours(adapted)
+    assert difference(picture, theirs()) == 0.0
+    assert difference(picture, base) > 0.001
+    assert difference(ours(loaded), base) == 0.0  # without it all is as it was
+
+
+def with_the_authors_names(file: File, unet: Any, path: Path) -> File:
+    """A LoRA as kohya's scripts write it for Stable Diffusion XL, whose U-Net they name as its authors do."""
+    blocks = original_layouts.unet(unet)
+    by_shape = {name: tensor for name, tensor in blocks.items() if name.endswith(".weight")}
+    own = {name: tensor for name, tensor in unet.state_dict().items() if name.endswith(".weight")}
+    names = {
+        mine.removesuffix(".weight").replace(".", "_"): theirs.removesuffix(".weight").replace(".", "_")
+        for (mine, tensor), (theirs, same) in zip(own.items(), by_shape.items(), strict=True)
+        if tensor is same or torch.equal(tensor, same)
+    }
+    tensors = {}
+    for key, tensor in load_file(file.path).items():
+        layer, _, end = key.partition(".")
+        inner = layer.removeprefix("lora_unet_")
+        tensors[f"lora_unet_{names[inner]}.{end}" if layer.startswith("lora_unet_") else key] = tensor
+    save_file({name.replace("lora_te_", "lora_te1_"): tensor for name, tensor in tensors.items()}, path)
+    return File.at(path)
