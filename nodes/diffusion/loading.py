@@ -18,6 +18,7 @@ from latentgraph.engine.ports import File, Folder
 
 from ..references import Kind, Weights
 from .numerics import torch
+from .single_files import PREFIXES, read_checkpoint
 
 # What these libraries would say concerns their own callers; what matters here is raised as an error.
 diffusers.logging.set_verbosity_error()
@@ -52,15 +53,6 @@ CHECKPOINT = "checkpoint.safetensors"
 """What a file in the layout of the original authors is called among a network's files."""
 
 
-PREFIXES: dict[Kind, tuple[str, ...]] = {
-    "unet": ("model.diffusion_model.",),
-    "transformer": ("model.diffusion_model.",),
-    "vae": ("first_stage_model.",),
-    "text_encoder": ("cond_stage_model.", "conditioner.", "text_encoders."),
-}
-"""How the names of a network's tensors begin in such a file."""
-
-
 def elements(weights: Weights) -> int:
     """About how many numbers a network has, by the headers of its files; 0 where they cannot be read."""
     count = 0
@@ -70,9 +62,9 @@ def elements(weights: Weights) -> int:
                 shapes = {name: entry["shape"] for name, entry in _header(file).items() if name != "__metadata__"}
             except (OSError, ValueError, LookupError, TypeError):
                 continue
-            prefixes = PREFIXES.get(weights.kind, ()) if file.name == CHECKPOINT else ()
-            wanted = [shape for name, shape in shapes.items() if not prefixes or name.startswith(prefixes)]
-            count += sum(map(math.prod, wanted))
+            inside = _prefix(weights) if file.name == CHECKPOINT else ""
+            wanted = [shape for name, shape in shapes.items() if name.startswith(inside)]
+            count += sum(map(math.prod, wanted or shapes.values()))
     return count
 
 
@@ -82,8 +74,6 @@ def read(weights: Weights, dtype: torch.dtype) -> nn.Module:
     Raises ValueError where the files do not make the network, and where a weight is no number.
     """
     if CHECKPOINT in weights.folder:
-        from .single_files import read_checkpoint
-
         network = read_checkpoint(weights).to(dtype)
     else:
         network = _from_folder(weights, dtype)
@@ -104,6 +94,11 @@ def read_tokenizer(folder: Folder) -> Any:
             return TOKENIZERS[name].from_pretrained(path, local_files_only=True)
         except Exception as error:
             raise ValueError(f"the tokenizer in {where} cannot be loaded: {error}") from error
+
+
+def _prefix(weights: Weights) -> str:
+    """How the names of a network's tensors begin in a file of the original authors."""
+    return weights.config.get("checkpoint_prefix") or PREFIXES.get(weights.kind, "")
 
 
 def _from_folder(weights: Weights, dtype: torch.dtype) -> nn.Module:

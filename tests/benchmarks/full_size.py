@@ -9,71 +9,24 @@ decode. Each in a process of its own; the peak is the largest resident set, mapp
 """
 
 import json
-import lzma
-import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 PROMPT, STEPS, SIZE, SCALE = "a photo of an astronaut riding a horse on mars", 2, 512, 5.0
 
-UNET = [
-    (r"time_embedding\.linear_(\d)", lambda m: f"time_embed.{2 * (int(m[1]) - 1)}"),
-    (r"^conv_in", "input_blocks.0.0"),
-    (r"^conv_norm_out", "out.0"),
-    (r"^conv_out", "out.2"),
-    (r"down_blocks\.(\d)\.resnets\.(\d)", lambda m: f"input_blocks.{3 * int(m[1]) + int(m[2]) + 1}.0"),
-    (r"down_blocks\.(\d)\.attentions\.(\d)", lambda m: f"input_blocks.{3 * int(m[1]) + int(m[2]) + 1}.1"),
-    (r"down_blocks\.(\d)\.downsamplers\.0\.conv", lambda m: f"input_blocks.{3 * int(m[1]) + 3}.0.op"),
-    (r"mid_block\.resnets\.(\d)", lambda m: f"middle_block.{2 * int(m[1])}"),
-    (r"mid_block\.attentions\.0", "middle_block.1"),
-    (r"up_blocks\.(\d)\.resnets\.(\d)", lambda m: f"output_blocks.{3 * int(m[1]) + int(m[2])}.0"),
-    (r"up_blocks\.(\d)\.attentions\.(\d)", lambda m: f"output_blocks.{3 * int(m[1]) + int(m[2])}.1"),
-    (r"up_blocks\.0\.upsamplers\.0", "output_blocks.2.1"),
-    (r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"output_blocks.{3 * int(m[1]) + 2}.2"),
-    (r"(put_blocks\.[\d.]+|middle_block\.\d)\.norm1\.", r"\1.in_layers.0."),
-    (r"(put_blocks\.[\d.]+|middle_block\.\d)\.conv1\.", r"\1.in_layers.2."),
-    (r"(put_blocks\.[\d.]+|middle_block\.\d)\.time_emb_proj\.", r"\1.emb_layers.1."),
-    (r"(put_blocks\.[\d.]+|middle_block\.\d)\.norm2\.", r"\1.out_layers.0."),
-    (r"(put_blocks\.[\d.]+|middle_block\.\d)\.conv2\.", r"\1.out_layers.3."),
-    (r"conv_shortcut", "skip_connection"),
-]
-"""What the original authors call the parts of a U-Net, from what diffusers calls them."""
-
-VAE = [
-    (r"down_blocks\.(\d)\.resnets\.", r"down.\1.block."),
-    (r"down_blocks\.(\d)\.downsamplers\.0", r"down.\1.downsample"),
-    (r"up_blocks\.(\d)\.resnets\.", lambda m: f"up.{3 - int(m[1])}.block."),
-    (r"up_blocks\.(\d)\.upsamplers\.0", lambda m: f"up.{3 - int(m[1])}.upsample"),
-    (r"mid_block\.resnets\.(\d)", lambda m: f"mid.block_{int(m[1]) + 1}"),
-    (r"mid_block\.attentions\.0", "mid.attn_1"),
-    (r"group_norm", "norm"),
-    (r"to_([qkv])", r"\1"),
-    (r"to_out\.0", "proj_out"),
-    (r"conv_norm_out", "norm_out"),
-    (r"conv_shortcut", "nin_shortcut"),
-]
-"""The same of an autoencoder."""
-
-
-def original(prefix: str, names: list[tuple[str, Any]], state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """A network's tensors as the original authors have them in one file."""
-    for name, tensor in state.items():
-        for pattern, new in names:
-            name = re.sub(pattern, new, name)
-        if ".attn_1." in name and tensor.ndim == 2:
-            tensor = tensor[:, :, None, None]  # where diffusers has linear layers, they had convolutions
-        yield prefix + name, tensor
-
 
 def make(folder: Path, dtype: str) -> None:
-    import safetensors.torch
     import torch
     from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModel
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    from latentgraph.nodes.diffusion.original_texts import clip_tokenizer
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "nodes"))
+    import original_layouts
 
     torch.manual_seed(0)
     kind = getattr(torch, dtype)
@@ -88,44 +41,29 @@ def make(folder: Path, dtype: str) -> None:
     text_encoder = CLIPTextModel(
         CLIPTextConfig(hidden_size=768, intermediate_size=3072, num_attention_heads=12, num_hidden_layers=12)
     ).to(kind)
-    texts = [(r"^(text_model\.)?", "transformer.text_model.")]
-    tensors = {
-        **dict(original("model.diffusion_model.", UNET, unet.state_dict())),
-        **dict(original("first_stage_model.", VAE, vae.state_dict())),
-        **dict(original("cond_stage_model.", texts, text_encoder.state_dict())),
-    }
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.contiguous() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(tensors, folder / "full.safetensors")
     scheduler = PNDMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", skip_prk_steps=True, steps_offset=1
     )
-    pipeline = StableDiffusionPipeline(
-        vae, text_encoder, tokenizer(), unet, scheduler, None, None, requires_safety_checker=False
+    words = CLIPTokenizer.from_pretrained(
+        written(clip_tokenizer("<|endoftext|>"), folder / "configuration" / "tokenizer")
     )
+    pipeline = StableDiffusionPipeline(
+        vae, text_encoder, words, unet, scheduler, None, None, requires_safety_checker=False
+    )
+    original_layouts.save(original_layouts.single_file(pipeline, "sd1"), folder / "full.safetensors")
     pipeline.save_config(folder / "configuration")
     for name in ("vae", "unet", "scheduler"):
         getattr(pipeline, name).save_config(folder / "configuration" / name)
     text_encoder.config.save_pretrained(folder / "configuration" / "text_encoder")
-    pipeline.tokenizer.save_pretrained(folder / "configuration" / "tokenizer")
     count = sum(parameter.numel() for parameter in unet.parameters())
     print(f"{folder / 'full.safetensors'}: a U-Net of {count:,} parameters, in {dtype}")
 
 
-def tokenizer() -> Any:
-    """CLIP's, from the list of merges that comes with latentgraph."""
-    from transformers import CLIPTokenizer
-
-    import latentgraph.nodes
-
-    file = Path(str(latentgraph.nodes.__file__)).parent / "diffusion" / "configs" / "clip" / "merges.txt.xz"
-    merges = [tuple(line.split()) for line in lzma.decompress(file.read_bytes()).decode().splitlines()]
-    merges = [merge for merge in merges if len(merge) == 2]
-    letters = [*map(chr, [*range(33, 127), *range(161, 173), *range(174, 256)])]
-    letters += [chr(256 + index) for index in range(256 - len(letters))]
-    words = [*letters, *(f"{letter}</w>" for letter in letters), *map("".join, merges)]
-    words += ["<|startoftext|>", "<|endoftext|>"]
-    return CLIPTokenizer(vocab={word: index for index, word in enumerate(words)}, merges=merges, model_max_length=77)
+def written(files: Any, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in files.files:
+        (folder / file.name).write_bytes(file.read())
+    return folder
 
 
 def with_latentgraph(folder: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import diffusers
+import original_layouts
 import pytest
 import safetensors.torch
+import tiny_families
 import torch
 import transformers
 from torch import nn
@@ -22,10 +24,11 @@ from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion import memory, weights
 from latentgraph.nodes.diffusion.loading import elements, read
 from latentgraph.nodes.diffusion.memory import Kept, size_of
+from latentgraph.nodes.diffusion.original_texts import clip_tokenizer
 from latentgraph.nodes.diffusion.weights import load_text_encoder, load_unet, load_vae, tokenizer_in
 from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.latents import EmptyLatent
-from latentgraph.nodes.models import Loaded
+from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.references import Kind, Weights
 from latentgraph.nodes.sampling import KSampler
 
@@ -204,6 +207,15 @@ def test_drawing_changes_no_weight(loaded: Loaded, context: Context) -> None:
 
 def test_the_size_is_known_from_the_headers(loaded: Loaded) -> None:
     assert elements(loaded.model.weights) * 4 == size_of(load_unet(loaded.model))
+
+
+def test_of_a_file_with_several_networks_only_the_one_that_is_meant_counts(tmp_path: Path, context: Context) -> None:
+    pipeline = tiny_families.pipeline("sdxl", lambda pad_token="<|endoftext|>": tokenizer_in(clip_tokenizer(pad_token)))
+    tensors = original_layouts.single_file(pipeline, "sdxl")
+    path = original_layouts.save(tensors, tmp_path / "single.safetensors")
+    loaded = LoadModel(name=str(path)).run(context)
+    for part in (loaded.model.weights, loaded.vae.weights, loaded.clip.encoders[0].weights):
+        assert elements(part) == pytest.approx(size_of(read(part, torch.float32)) / 4, rel=0.01)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
