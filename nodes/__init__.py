@@ -17,6 +17,7 @@ MODULES = (
     "latents",
     "latent_editing",
     "sampling",
+    "pieces",
     "images",
     "masks",
     "editing",

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, ValidationInfo, field_validator
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 
-from .diffusion.samplers import known_sampler, resolved
+from .diffusion.samplers import known_sampler, part, resolved
 from .facts import (
     LatentFacts,
     TextFacts,
@@ -98,12 +98,11 @@ class KSampler(Node, category="sampling", resource="device"):
 
     def run(self, context: Context) -> Latent:
         from .diffusion.denoise import batch_size, sample
-        from .diffusion.sigmas import part
         from .diffusion.walks import new_walk
 
         check_parts(self.strength, self.denoise, self.start, self.end, self.steps)
         count = batch_size(self.guidance, self.latent, len(self.seed) if isinstance(self.seed, tuple) else 1)
-        sources = _sources(self.seed, self.latent, count)
+        sources = random_sources(self.seed, self.latent, count)
         whole, taken = part(self.model, self.steps, self.strength, self.denoise)
         shape = self.latent.samples.shape[1:]
         walk = new_walk(self.model, self.sampler, self.scheduler, whole, whole - taken, sources, shape)
@@ -155,7 +154,7 @@ class Sample(Node, category="sampling", resource="device"):
         if self.noise is None:
             if self.latent.unfinished is None:
                 raise Wrong("noise", "the latent has no noise to go on with: link a MakeNoise")
-            sources = _sources(None, self.latent, count)
+            sources = random_sources(None, self.latent, count)
         else:
             sources = restored(self.noise.generators)
         shape = self.latent.samples.shape[1:]
@@ -176,7 +175,7 @@ class Sample(Node, category="sampling", resource="device"):
         return {"latent": LatentFacts(latent.space, latent.pixels, None, empty=False, generators=True)}
 
 
-def _sources(seed: int | tuple[int, ...] | None, latent: Latent, count: int) -> "list[torch.Generator]":
+def random_sources(seed: int | tuple[int, ...] | None, latent: Latent, count: int) -> "list[torch.Generator]":
     """The random generators of `count` pictures: new ones, or without a seed the latent's."""
     from .diffusion.noise import generators, restored
 

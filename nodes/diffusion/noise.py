@@ -52,6 +52,23 @@ def noise(generators: Sequence[torch.Generator], shape: Sequence[int]) -> Tensor
     return torch.stack([torch.randn(tuple(shape), generator=generator) for generator in generators])
 
 
+def spherical(first: Tensor, second: Tensor, amount: float) -> Tensor:
+    """From `first` (amount 0) to `second` (1) along a great circle, each f32[1 or N, C, h, w]; the ends are exact."""
+    count = max(len(first), len(second))
+    if amount in (0, 1):
+        return (second if amount else first).expand(count, -1, -1, -1).contiguous()
+    one, other = first.double(), second.double()
+    dot = torch.nn.functional.cosine_similarity(one.flatten(1), other.flatten(1)).clamp(-1, 1)
+    angle = torch.acos(dot).view(-1, 1, 1, 1)
+    whole = torch.sin(angle)
+    near = whole < 1e-6  # the same noise, or its opposite: no circle is the shortest
+    ratios = [
+        torch.where(near, torch.full_like(angle, share), torch.sin(share * angle) / whole.clamp(min=1e-6))
+        for share in (1 - amount, amount)
+    ]
+    return (ratios[0] * one + ratios[1] * other).float()
+
+
 class Gaussian:
     """Fresh standard normal noise f32[N, *shape] at every call, one draw from each picture's generator."""
 

@@ -1,4 +1,4 @@
-"""The names of samplers and noise schedules, in all the spellings that are common. Light: no torch."""
+"""The names of samplers and noise schedules, in all the spellings that are common, and their options. Without torch."""
 
 import json
 import re
@@ -9,39 +9,42 @@ from pydantic_core import PydanticCustomError
 
 from latentgraph.engine.diagnostics import nearest
 
+from ..references import Model
+
 PREFIX = "diffusers:"
 
 _ANCESTRAL = ("eta", "s_noise")
+_CHURN = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 
 SAMPLERS: dict[str, tuple[str, ...]] = {
-    "euler": (),
+    "euler": _CHURN,
     "euler_ancestral": _ANCESTRAL,
     "euler_cfg_pp": (),
     "euler_ancestral_cfg_pp": _ANCESTRAL,
-    "heun": (),
-    "dpm_2": (),
+    "heun": _CHURN,
+    "dpm_2": _CHURN,
     "dpm_2_ancestral": _ANCESTRAL,
     "dpm_fast": (),
-    "dpm_adaptive": (),
-    "lms": (),
+    "dpm_adaptive": ("rtol", "atol", "h_init", "pcoeff", "icoeff", "dcoeff", "accept_safety"),
+    "lms": ("order",),
     "dpmpp_2s": (),
     "dpmpp_2s_ancestral": _ANCESTRAL,
-    "dpmpp_sde": _ANCESTRAL,
+    "dpmpp_sde": (*_ANCESTRAL, "r"),
     "dpmpp_2m": (),
     "dpmpp_2m_cfg_pp": (),
-    "dpmpp_2m_sde": _ANCESTRAL,
+    "dpmpp_2m_sde": (*_ANCESTRAL, "solver_type"),
     "dpmpp_3m_sde": _ANCESTRAL,
-    "ddim": (),
-    "ddpm": (),
+    "ddim": _ANCESTRAL,
+    "ddpm": ("s_noise",),
     "pndm": (),
-    "lcm": (),
-    "uni_pc": (),
-    "uni_pc_bh2": (),
-    "deis": (),
+    "lcm": ("s_noise",),
+    "uni_pc": ("order",),
+    "uni_pc_bh2": ("order",),
+    "deis": ("order",),
     "ipndm": (),
     "res_multistep": (),
-    "er_sde": (),
-    "gradient_estimation": (),
+    "er_sde": ("s_noise", "order"),
+    "gradient_estimation": ("gamma",),
 }
 """The samplers, and the options that each has."""
 
@@ -64,6 +67,12 @@ SCHEDULES: dict[str, tuple[str, ...]] = {
     "trailing": (),
 }
 """How the steps may be spaced, and the options that each schedule has."""
+
+OF_DIFFUSERS: dict[str, tuple[str, dict[str, Any]]] = {
+    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
+    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
+}
+"""Samplers by short names that are diffusers' own: the class, and what is set beside the model's configuration."""
 
 SPELLINGS: dict[str, str] = {
     "euler_a": "euler_ancestral",
@@ -91,7 +100,7 @@ SPELLINGS: dict[str, str] = {
 SUFFIXES: dict[str, str] = {
     "k": "karras",
     "ka": "karras",
-    "uniform": "linspace",
+    "uniform": "normal",
     "ddim": "ddim_uniform",
     **{name: name for name in SCHEDULES if name != "model"},
 }
@@ -122,6 +131,17 @@ def resolved(sampler: str, scheduler: str) -> tuple[str, str]:
             {"sampler": sampler, "schedule": schedule, "scheduler": scheduler, "name": name},
         )
     return name, schedule
+
+
+def part(model: Model, steps: int, strength: float | None, denoise: float | None) -> tuple[int, int]:
+    """How many steps the whole way from noise to picture has, and how many of them, the last ones, are taken."""
+    if denoise is not None:
+        return int(steps / denoise), steps
+    if strength is None:
+        return steps, steps
+    if model.family == "sd3":  # diffusers rounds the other way there
+        return steps, steps - int(max(steps - min(steps * strength, steps), 0))
+    return steps, min(int(steps * strength), steps)
 
 
 def with_options(name: str) -> tuple[str, dict[str, Any]]:

@@ -8,19 +8,13 @@ import diffusers
 from latentgraph.engine.diagnostics import nearest
 
 from ..references import Model
-from .samplers import PREFIX, check_options, with_options
+from .samplers import OF_DIFFUSERS, PREFIX, check_options, with_options
 
 NEEDED = ("init_noise_sigma", "order", "scale_model_input", "set_timesteps", "step")
 """What the Stable Diffusion pipelines ask of a scheduler; they give `step` three arguments."""
 
 NEEDED_FOR_FLOW = ("order", "set_timesteps", "step")
 """What the pipelines of flow models ask."""
-
-SHORT: dict[str, tuple[str, dict[str, Any]]] = {
-    "dpmpp_2s": ("DPMSolverSinglestepScheduler", {"algorithm_type": "dpmsolver++", "solver_order": 2}),
-    "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
-}
-"""Samplers by short names that are diffusers' own: the class, and what is set beside the model's configuration."""
 
 _ONLY = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
 
@@ -46,7 +40,7 @@ def new_scheduler(model: Model, sampler: str, schedule: str) -> Any:
     Raises ValueError for a class that is not there, or not for such models, an option that it does not have, and a
     spacing that it does not have.
     """
-    name, options = with_options(sampler) if sampler.startswith(PREFIX) else SHORT[sampler]
+    name, options = with_options(sampler) if sampler.startswith(PREFIX) else OF_DIFFUSERS[sampler]
     found = _scheduler_class(name)
     taken = [parameter for parameter in inspect.signature(found.__init__).parameters if parameter != "self"]
     check_options(f"diffusers' {name}", options, taken)

@@ -13,7 +13,7 @@ import numpy
 
 from ..references import FAMILIES, Model
 from .noise_table import NoiseTable
-from .samplers import SCHEDULES, check_options
+from .samplers import SCHEDULES, check_options, part
 from .schedulers import new_scheduler
 
 Sigmas = tuple[float, ...]
@@ -45,17 +45,6 @@ def sigmas_for(
             f"the model has no {whole} different noise levels by scheduler `{scheduler}`: take fewer steps"
         )
     return values[whole - left :]
-
-
-def part(model: Model, steps: int, strength: float | None, denoise: float | None) -> tuple[int, int]:
-    """How many steps the whole way from noise to picture has, and how many of them, the last ones, are taken."""
-    if denoise is not None:
-        return int(steps / denoise), steps
-    if strength is None:
-        return steps, steps
-    if model.family == "sd3":  # diffusers rounds the other way there
-        return steps, steps - int(max(steps - min(steps * strength, steps), 0))
-    return steps, min(int(steps * strength), steps)
 
 
 def of_model(model: Model, steps: int) -> Sigmas:
