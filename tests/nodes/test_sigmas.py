@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from latentgraph.engine.ports import File, Folder
 from latentgraph.nodes.diffusion.noise_table import NoiseTable
 from latentgraph.nodes.diffusion.samplers import SCHEDULES
+from latentgraph.nodes.diffusion.schedulers import new_scheduler
 from latentgraph.nodes.diffusion.sigmas import SPACED, sigmas_for
 from latentgraph.nodes.references import Family, Model, Space, Weights
 
@@ -126,6 +127,17 @@ def test_flow_models_predict_the_way_from_picture_to_noise() -> None:
     samples = table.alpha(0.7) * picture + 0.7 * noise
     assert torch.allclose(table.from_prediction(samples, 0.7, noise - picture), picture, atol=1e-6)
     assert table.scaled_input(samples, 0.7) is samples
+
+
+def test_diffusers_schedulers_for_both_kinds_are_told_of_a_flow_model() -> None:
+    flow = model("sd3", shift=3.0)
+    made = new_scheduler(flow, "diffusers:UniPCMultistepScheduler(solver_order=3)", "model")
+    config = made.config
+    assert (config.prediction_type, config.use_flow_sigmas, config.flow_shift) == ("flow_prediction", True, 3.0)
+    with pytest.raises(ValueError, match="DDIMScheduler is not for flow models"):
+        new_scheduler(flow, "diffusers:DDIMScheduler", "model")
+    with pytest.raises(ValueError, match="PNDMScheduler is not for flow models"):
+        new_scheduler(flow, "pndm", "model")
 
 
 def test_a_shift_that_depends_on_the_size_is_refused() -> None:
