@@ -47,11 +47,13 @@ class MakeSigmas(Node, category="sampling"):
         gt=0,
         description="of karras (7 by default) and polyexponential (1): more means more steps at little noise",
     )
-    alpha: float | None = Field(None, gt=0, description="of beta: 0.6 by default; less means more steps at much noise")
+    alpha: float | None = Field(
+        None, gt=0, description="of beta: 0.6 by default; less means more steps at little noise"
+    )
     beta: float | None = Field(
         None,
         gt=0,
-        description="of beta: 0.6 by default, less means more steps at little noise; of laplace: the width, 0.5",
+        description="of beta: 0.6 by default, less means more steps at much noise; of laplace: the width, 0.5",
     )
     mu: float | None = Field(None, description="of laplace: the log sigma around which most steps are, 0 by default")
     threshold_noise: float | None = Field(

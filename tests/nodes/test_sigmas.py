@@ -190,7 +190,9 @@ def test_schedules_by_timesteps_have_the_timesteps_that_they_promise() -> None:
     assert timesteps("simple") == [999, 874, 749, 624, 499, 374, 249, 124]
     assert timesteps("ddim_uniform") == [876, 751, 626, 501, 376, 251, 126, 1]
     assert timesteps("beta") == pytest.approx(list(quantiles), abs=1e-3)
-    assert timesteps("beta", alpha=1.0, beta=1.0) == pytest.approx([999 * k / 8 for k in range(8, 0, -1)], abs=1e-3)
+    assert timesteps("beta", alpha=2.0, beta=1.0) == pytest.approx(
+        [999 * (k / 8) ** 0.5 for k in range(8, 0, -1)], abs=1e-3
+    )
 
 
 def test_schedules_by_sigma_are_even_where_they_promise() -> None:
