@@ -49,9 +49,7 @@ def tables(file: File, names: Collection[str]) -> tuple[str, ...]:
     if len(names) == 1:
         return tuple(names)
     shown = ", ".join(sorted(names)[:3])
-    raise ValueError(
-        f"{_where(file)} is no textual inversion: it has {len(names)} tensors ({shown}, …)"
-    )
+    raise ValueError(f"{_where(file)} is no textual inversion: it has {len(names)} tensors ({shown}, …)")
 
 
 def word(file: File) -> str:

@@ -160,7 +160,7 @@ def test_a_picture_that_the_factor_does_not_divide_is_refused(loaded: Loaded) ->
     known = {"vae": loaded.vae, "image": ImageFacts((33, 35), 1), "seed": None}
     with pytest.raises(Wrong, match="the picture is 35 by 33, which 4 does not divide: resize it, say to 32 by 32"):
         VAEEncode.describe(known)
-    (resized,) = ResizeImage.describe({"image": known["image"], "width": 32, "height": 16}).values()
+    (resized,) = ResizeImage.describe({"image": known["image"], "width": 32, "height": 16, "fit": "cover"}).values()
     assert resized == ImageFacts((16, 32), 1)
     encoded = VAEEncode.describe(known | {"image": resized, "seed": (1, 2)})
     assert encoded == {"latent": LatentFacts(loaded.vae.space, (16, 32), 2, empty=False, generators=True)}

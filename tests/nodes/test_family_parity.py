@@ -45,7 +45,8 @@ def pipeline(kind: str, folder: Path) -> Any:
     """A pipeline over the folder, whatever parts it does without."""
     index = json.loads((folder / "model_index.json").read_text())
     optional = ("text_encoder_3", "tokenizer_3", "image_encoder", "feature_extractor")
-    absent = {name: None for name in optional if kind.startswith("StableDiffusion3") and not (index.get(name) or [0])[0]}
+    without = kind.startswith("StableDiffusion3")
+    absent = {name: None for name in optional if without and not (index.get(name) or [0])[0]}
     made = getattr(diffusers, kind).from_pretrained(folder, torch_dtype=torch.float32, **absent)
     made.set_progress_bar_config(disable=True)
     return made

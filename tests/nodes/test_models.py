@@ -203,7 +203,7 @@ def test_a_name_that_is_no_folder_is_refused(tmp_path: Path, context: Context) -
         load(tmp_path / "nowhere", context)
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"")
-    with pytest.raises(ValueError, match="is a file"):
+    with pytest.raises(ValueError, match="is no safetensors file"):
         load(file, context)
 
 

@@ -355,7 +355,8 @@ def test_texts_that_cannot_be_encoded_are_refused_before_anything_runs(sd1: Give
     assert CLIPEncode.describe({"clip": one, "text": "(dog:1000)", "weights": "off"}) == {
         "conditioning": TextFacts(64, 1)
     }
-    assert CLIPEncode.describe({"clip": two, "text": "a", "text_2": ("a", "b")}) == {"conditioning": TextFacts(128, 2, pooled=True)}
+    described = CLIPEncode.describe({"clip": two, "text": "a", "text_2": ("a", "b")})
+    assert described == {"conditioning": TextFacts(128, 2, pooled=True)}
 
 
 def test_the_width_is_that_of_the_tokens(given: Given) -> None:

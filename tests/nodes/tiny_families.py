@@ -46,7 +46,7 @@ Words = Callable[..., CLIPTokenizer]
 
 
 def shaken(network: Any, strength: float = 0.3) -> Any:
-    """The network with weights that all matter: some begin as zeros or ones, those of text encoders as nearly nothing."""
+    """The network with weights that all matter: some begin as zeros or ones, text encoders' as nearly nothing."""
     for parameter in network.parameters():
         if parameter.ndim == 1:
             parameter.data += 0.1 * torch.randn(parameter.shape)
