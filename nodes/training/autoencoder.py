@@ -10,8 +10,7 @@ from torch.nn import functional
 
 from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_vae
-from ..ports import Image
-from ..references import Vae
+from ..ports import Image, Vae
 from .assembly import weights_of
 from .loop import Plan, Trained, consumed, train
 from .pictures import spread
@@ -187,7 +186,7 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
     if node.start is None:
         vae = new_autoencoder(node.channels, node.latent_channels, images.shape[-1], node.seed)
     else:
-        start = load_vae(node.start, torch.float32)
+        start = load_vae(node.start)
         if (
             tuple(start.config.block_out_channels) != node.channels
             or start.config.latent_channels > node.latent_channels
@@ -212,7 +211,7 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
 @torch.no_grad()
 def measured(vae: Vae, images: Tensor, count: int) -> tuple[float, float, Image]:
     """PSNR in dB and the error of 8 by 8 averages over `count` of the pictures, and 16 of them above what came back."""
-    network = load_vae(vae, torch.float32)
+    network = load_vae(vae)
     chosen = images[spread(len(images), count)]
     errors = []
     for start in range(0, len(chosen), 32):
