@@ -21,6 +21,7 @@ from .digest import digest
 from .failures import explained
 from .inputs import refused_inputs
 from .keys import Key, Keys, state_key
+from .late import import_late
 from .live import Live, Missing
 from .node import Node
 from .ports import PortType
@@ -127,6 +128,7 @@ class Computer:
         except ValidationError as invalid:  # what came over a link is out of range
             raise ValueError("; ".join(message for _, _, message in refused_inputs(invalid))) from None
         self.guard(node)
+        import_late(job.node_type)
         retry = job.step.node.retry
         for attempt in range(1, retry + 1):
             try:

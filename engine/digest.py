@@ -6,9 +6,11 @@ tagged by type and prefixed by its length, so that no two different values share
 """
 
 import hashlib
+import os
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from .records import Ref
@@ -39,6 +41,15 @@ def digest(value: object) -> str:
     return hashed.hexdigest()
 
 
+def digest_of_file(path: Path) -> str:
+    """What `digest` gives for the bytes in a file, which are never all in memory. Raises OSError."""
+    with path.open("rb") as stream:
+        hashed = hashlib.sha256(b"y" + _LENGTH(os.fstat(stream.fileno()).st_size))
+        while part := stream.read(_CHUNK):
+            hashed.update(part)
+    return hashed.hexdigest()
+
+
 def encoded(value: object) -> bytes:
     """The encoding itself. Raises TypeError, as `digest` does."""
     parts: list[Part] = []
@@ -51,6 +62,7 @@ def tagged(tag: bytes, content: bytes) -> bytes:
     return tag + _LENGTH(len(content)) + content
 
 
+_CHUNK = 2**20  # bytes
 _LENGTH = struct.Struct("<Q").pack
 _FLOAT = struct.Struct("<d").pack
 

@@ -13,7 +13,7 @@ import os
 import queue
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -100,6 +100,8 @@ class _Execution:
         """Jobs by the digest of a value that has to be made again for them."""
         self.makers: dict[str, Step] = {}
         """By the digest of a value, the step that gave it."""
+        self.givers: Counter[str] = Counter()
+        """By the digest of a value, how many steps gave it whose outputs are still asked for."""
         self.records: dict[Step, Record] = {}
         self.touched: tuple[list[str], list[Ref]] = ([], [])
         self.started = 0
@@ -197,6 +199,7 @@ class _Execution:
                 for ref in refs_in(value):
                     self.touched[1].append(ref)
                     self.makers.setdefault(ref.digest, step)
+                    self.givers[ref.digest] += 1
         self._finish(step, "reused")
         self._settle(step, record.outputs, record.sources)
 
@@ -297,7 +300,9 @@ class _Execution:
             self.result.keys[step.address] = outcome.record.key
         for value in outcome.outputs.values():
             for ref in refs_in(value):
-                self.makers[ref.digest] = step
+                # The first to give a value: a later one may have been given it, and could not make it without.
+                self.makers.setdefault(ref.digest, step)
+                self.givers[ref.digest] += type(step.outputs) is Mark
         memory = {"memory": outcome.memory} if outcome.memory is not None else {}
         self._finish(step, "computed", seconds=round(outcome.seconds, 6), bytes=outcome.stored, **memory)
         if type(step.outputs) is Mark:
@@ -367,7 +372,9 @@ class _Execution:
         """Let go of values that no node needs any more; those of steps without a record could not be made again."""
         if step in self.records:
             for ref in self._given(step):
-                self.live.release(ref)
+                self.givers[ref.digest] -= 1
+                if self.givers[ref.digest] <= 0:
+                    self.live.release(ref)
 
     def _given(self, step: Step) -> list[Ref]:
         outputs = step.outputs if isinstance(step.outputs, Mapping) else {}

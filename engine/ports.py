@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from .digest import digest
+from .digest import digest, digest_of_file
 from .remembered import remembered
 from .roots import readable
 
@@ -138,7 +138,7 @@ class File(PortType):
     def digest(self) -> str:
         if self.path is None:
             return digest(self.content or b"")
-        return str(remembered("digest 1", self.path, lambda path: digest(path.read_bytes())))
+        return str(remembered("digest 1", self.path, digest_of_file))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, File) and self.digest == other.digest

@@ -1,14 +1,37 @@
 """The node types and port types that come with latentgraph."""
 
+from __future__ import annotations
+
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-from latentgraph.engine.node import Node
+if TYPE_CHECKING:
+    from latentgraph.engine.node import Node
 
-MODULES = ("models", "conditioning", "latents", "sampling", "images", "grids", "training.nodes")
+MODULES = (
+    "models",
+    "adapters",
+    "controls",
+    "conditioning",
+    "guidance",
+    "latents",
+    "latent_editing",
+    "sampling",
+    "pieces",
+    "images",
+    "masks",
+    "editing",
+    "preparation",
+    "upscaling",
+    "grids",
+    "training.nodes",
+)
 
 
 def node_types() -> list[type[Node]]:
     """All built-in node types: the entry point `latentgraph.nodes`."""
+    from latentgraph.engine.node import Node  # not for those who only want a module of this package
+
     modules = [import_module(f"{__name__}.{name}") for name in MODULES]
     return [
         value

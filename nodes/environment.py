@@ -37,6 +37,14 @@ VARIABLES = (
 )
 """How the environment variables begin by which torch and its libraries take other ways to compute."""
 
+CHOICES = {
+    "LATENTGRAPH_DEVICE": ("auto", "cpu", "cuda", "mps"),
+    "LATENTGRAPH_DTYPE": ("auto", "float32", "float16", "bfloat16"),
+    "LATENTGRAPH_VAE_DTYPE": ("float32", "float16", "bfloat16"),
+    "LATENTGRAPH_OFFLOAD": ("auto", "none", "layerwise", "group"),
+}
+"""What environment variables may say about how networks are held, what is meant without them first."""
+
 VECTORS = ("amx", "asimd", "avx", "bf16", "f16c", "fma", "i8mm", "neon", "sve")
 """How the names of instructions begin that compute several numbers at once, in other orders than their fewer."""
 
@@ -45,7 +53,7 @@ _PROC, _DEV, _CPUS = Path("/proc"), Path("/dev"), Path("/sys/devices/system/cpu"
 
 @cache
 def numeric() -> dict[str, str]:
-    """The facts by name; the same as long as the process lives. Raises UserError for a LATENTGRAPH_THREADS of no sense.
+    """The facts by name; the same as long as the process lives. Raises UserError for settings of no sense.
 
     The entry point `torch` of the group `latentgraph.environments`.
     """
@@ -55,17 +63,65 @@ def numeric() -> dict[str, str]:
         name: value for name, value in os.environ.items() if name.startswith(VARIABLES)
     }
     return {
-        "device": "" if "+cpu" in libraries["torch"] else "; ".join(sorted(set(_gpus()))),
+        "device": "; ".join(sorted(set(_gpus()))) if device() == "cuda" else device().removeprefix("cpu"),
         "processor": " ".join([_machine(), maker, *vectors]),
         "instructions": _instructions(vectors),
         "threads": str(threads()),
-        "dtype": "float32",
+        "dtype": dtype(),
+        "vae": vae_dtype(),
+        "storage": "float8_e4m3fn" if offload() == "layerwise" else "as computed",
         "tf32": "off",
         "deterministic": "on",
         "attention": "flash, memory-efficient, cuDNN, math",
         **libraries,
         **dict(sorted(variables.items())),
     }
+
+
+@cache
+def device() -> str:
+    """Where networks compute: `cpu`, `cuda` or `mps`, as LATENTGRAPH_DEVICE says; else a GPU that torch can use.
+
+    `mps` has to be asked for. Raises UserError for another setting, and where this torch knows no CUDA.
+    """
+    wanted, without = _chosen("LATENTGRAPH_DEVICE"), "+cpu" in version_of("torch")
+    if wanted == "cuda" and without:
+        raise UserError("LATENTGRAPH_DEVICE is `cuda`, but the torch that is installed computes on the CPU only")
+    if wanted != "auto":
+        return wanted
+    return "cpu" if without or not any(_gpus()) else "cuda"
+
+
+def dtype(on: str | None = None) -> str:
+    """What denoisers and text encoders compute in, as LATENTGRAPH_DTYPE says; else float16 on CUDA, float32 elsewhere.
+
+    `on` is the device, by default the one of this process. Raises UserError for another setting.
+    """
+    wanted = _chosen("LATENTGRAPH_DTYPE")
+    if wanted != "auto":
+        return wanted
+    return "float16" if (on or device()) == "cuda" else "float32"
+
+
+def vae_dtype() -> str:
+    """What autoencoders compute in: float32, which many of them need, unless LATENTGRAPH_VAE_DTYPE says otherwise."""
+    return _chosen("LATENTGRAPH_VAE_DTYPE")
+
+
+def offload() -> str:
+    """How networks fit a small device, by LATENTGRAPH_OFFLOAD: `auto`, `none`, `layerwise` or `group`.
+
+    Only `layerwise` changes numbers: weights are held in float8. So `auto` never chooses it.
+    """
+    return _chosen("LATENTGRAPH_OFFLOAD")
+
+
+def _chosen(name: str) -> str:
+    choices = CHOICES[name]
+    wanted = os.environ.get(name) or choices[0]
+    if wanted not in choices:
+        raise UserError(f"{name} is `{wanted}`: give one of {', '.join(choices)}")
+    return wanted
 
 
 @cache

@@ -10,17 +10,21 @@ from typing import Any, TypeVar
 
 from latentgraph.engine.node import Wrong
 
-from .ports import Model, Space, Vae
+from .references import Model, Space, Vae
 
 Kind = TypeVar("Kind")
 
 
 @dataclass(frozen=True)
 class TextFacts:
-    """Of a conditioning or a guidance: the width of its tokens, and for how many pictures it is; None if not known."""
+    """Of a conditioning or a guidance: the width of its tokens, and for how many pictures it is; None if not known.
+
+    `pooled` says whether it has the whole text as one vector, too.
+    """
 
     width: int
     count: int | None
+    pooled: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,7 +78,7 @@ def check_decoded_by(latent: Space, vae: Space) -> None:
 
 def check_width(name: str, width: int, model: Model) -> None:
     """Raises Wrong where the tokens of the input `name` are not as wide as the model takes them."""
-    wanted = model.weights.config["cross_attention_dim"]
+    wanted = model.width
     if width != wanted:
         raise Wrong(
             name, f"the conditioning is {width} wide, the model takes {wanted}: encode with this model's own CLIP"
@@ -107,9 +111,12 @@ def check_index(index: int | None, count: int) -> None:
         raise Wrong("index", f"index is {index}, the last of {count} pictures is {count - 1}")
 
 
-def check_negative(negative_is_there: bool, scale: float) -> None:
-    """Raises Wrong where guidance compares with a negative that there is not."""
-    if not negative_is_there and scale != 1:
+def check_negative(negative_is_there: bool, scale: float, pooled: bool = False) -> None:
+    """Raises Wrong where guidance compares with a negative that there is not, nor zeros in its place.
+
+    Zeros are for Stable Diffusion XL alone, whose texts are pooled, too.
+    """
+    if not negative_is_there and scale != 1 and not pooled:
         raise Wrong("negative", 'there is no negative: link a CLIPEncode of the text "" to it, or set scale to 1')
 
 
@@ -126,3 +133,17 @@ def check_strength(empty: bool, strength: float) -> None:
             "strength",
             f"strength {strength:g} on an empty latent: only a picture can be kept in part, leave it at 1",
         )
+
+
+def check_parts(strength: float, denoise: float | None, start: int | None, end: int | None, steps: int) -> None:
+    """Raises Wrong where it is said twice, or not at all, which part of a sampling is wanted."""
+    if denoise is not None and strength < 1:
+        raise Wrong("denoise", "denoise and strength are two ways to say one thing: leave one of them out")
+    if (strength < 1 or denoise is not None) and start is not None:
+        raise Wrong("start", "start says which step comes first, and strength or denoise does, too: leave one out")
+    if start is not None and start >= steps:
+        raise Wrong("start", f"start is {start}, but there are {steps} steps, the first of which is 0")
+    if end is not None and end > steps and denoise is None:
+        raise Wrong("end", f"end is {end}, but there are {steps} steps")
+    if start is not None and end is not None and start >= end:
+        raise Wrong("end", f"end is {end} and start {start}: nothing is between them")

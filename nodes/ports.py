@@ -1,154 +1,57 @@
-"""The port types of diffusion: what flows over links between its nodes.
+"""The port types that flow between nodes as data: latents, pictures, masks, and the pieces of a sampling.
 
-Values are frozen plain data. Models are references (which files, how configured), never modules: weights are read by
-the node that needs them. Tensors are float32, on the CPU and contiguous, because other strides would change the last
-bits of what is computed from them. Nothing here imports torch before a value is written.
+Values are frozen plain data. Tensors are float32, on the CPU and contiguous, because other strides would change the
+last bits of what is computed from them. Nothing here imports torch before a value is written. Models are in
+`references`, what a picture is to show in `guides`.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from latentgraph.engine.ports import File, Folder, PortType, Written
+from latentgraph.engine.ports import File, PortType, Written
 
 from .codec import TENSORS
-from .png import SIGNATURE, with_texts
+from .metadata import described
+from .references import Space
+from .tensors import plain
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-@dataclass(frozen=True)
-class Space:
-    """A latent space: which latents fit which model. Two are the same where all three numbers are."""
+@dataclass(frozen=True, eq=False)
+class Inpaint:
+    """What stays of a picture: `mask` f32[N, 1, h, w], 1 is drawn anew; `original` the picture's latents [N, C, h, w].
 
-    channels: int
-    factor: int
-    """Pixels to one latent pixel, along each side."""
-    scaling: float
-    """What the encoder's latents are multiplied by."""
-
-    def __str__(self) -> str:
-        return f"{self.channels} channels at 1/{self.factor} of the size, scaled by {self.scaling:g}"
-
-
-@dataclass(frozen=True)
-class Weights:
-    """One network by its files: `config.json` and safetensors, in the layout of diffusers or transformers.
-
-    `kind` is which network of a pipeline it is. `family` says which pipeline's conventions hold: `sd` is Stable
-    Diffusion 1 and 2.
+    `masked` are the latents of the picture with the masked part grayed out, for models that take it. `original` is None
+    where such a model draws all of it anew.
     """
 
-    kind: Literal["unet", "text_encoder", "vae"]
-    family: str
-    folder: Folder
+    mask: Tensor
+    original: Tensor | None = None
+    masked: Tensor | None = None
 
-    @cached_property
-    def config(self) -> dict[str, Any]:
-        return dict(json.loads(self.folder["config.json"].read()))
-
-    def sources(self) -> Mapping[str, str]:
-        """The digest of its files, under the name of the model's folder and the kind: `builtin/unet`."""
-        return {_source(self.kind, self.folder): self.folder.digest}
-
-
-@dataclass(frozen=True)
-class Model(PortType, codec=TENSORS):
-    """A denoiser: a U-Net, the noise schedule it learned with (`scheduler_config.json`), and its latent space."""
-
-    weights: Weights
-    scheduler: File
-    space: Space
-
-    @cached_property
-    def scheduler_config(self) -> dict[str, Any]:
-        return dict(json.loads(self.scheduler.read()))
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width in pixels of the pictures it learned from."""
-        given = self.weights.config.get("sample_size") or 64
-        height, width = given if isinstance(given, (list, tuple)) else (given, given)
-        return height * self.space.factor, width * self.space.factor
-
-    def sources(self) -> Mapping[str, str]:
-        return {**self.weights.sources(), _source("scheduler", self.weights.folder): self.scheduler.digest}
-
-    def written(self) -> Iterable[Written]:
-        yield from _inside("unet", self.weights.folder)
-        yield Written("/scheduler/scheduler_config.json", self.scheduler.read())
-
-
-@dataclass(frozen=True)
-class Clip(PortType, codec=TENSORS):
-    """What turns text into conditioning: CLIP's text encoder and its tokenizer."""
-
-    weights: Weights
-    tokenizer: Folder
-
-    def sources(self) -> Mapping[str, str]:
-        return {**self.weights.sources(), _source("tokenizer", self.tokenizer): self.tokenizer.digest}
-
-    def written(self) -> Iterable[Written]:
-        yield from _inside("text_encoder", self.weights.folder)
-        yield from _inside("tokenizer", self.tokenizer)
-
-
-@dataclass(frozen=True)
-class Vae(PortType, codec=TENSORS):
-    """What turns pictures into latents and back: a variational autoencoder."""
-
-    weights: Weights
-
-    @property
-    def space(self) -> Space:
-        config = self.weights.config
-        factor = 2 ** (len(config["block_out_channels"]) - 1)
-        return Space(config.get("latent_channels", 4), factor, config.get("scaling_factor", 0.18215))
-
-    def sources(self) -> Mapping[str, str]:
-        return self.weights.sources()
-
-    def written(self) -> Iterable[Written]:
-        yield from _inside("vae", self.weights.folder)
+    def __post_init__(self) -> None:
+        for field in ("mask", "original", "masked"):
+            plain(self, field, 4)
 
 
 @dataclass(frozen=True, eq=False)
-class Cond:
-    """One condition. `tokens` is f32[N, T, D]: T vectors of a text for each of N pictures, N being 1 or the batch."""
+class Unfinished:
+    """Where a sampling left a latent: after `step` of its steps, at noise level `sigma`.
 
-    tokens: Tensor
-
-    def __post_init__(self) -> None:
-        _plain(self, "tokens", 3)
-
-
-@dataclass(frozen=True)
-class Conditioning(PortType, codec=TENSORS):
-    """What a picture is to show: conditions that hold together."""
-
-    conds: tuple[Cond, ...]
-
-
-class Guidance(PortType, codec=TENSORS):
-    """How the sampler combines what the model predicts under several conditionings: a recipe that it follows."""
-
-
-@dataclass(frozen=True)
-class CFG(Guidance):
-    """Classifier-free guidance (Ho and Salimans 2022, arXiv:2207.12598): `scale * (positive - negative) + negative`.
-
-    At scale 1 only the positive is evaluated, at 0 only the negative, which is None only where nothing evaluates it.
+    Its samples are pictures with that noise, times `scale`. `solver` is the digest of model, sampler and schedule, and
+    `state` what is remembered: the same sampling goes on from it to the same bits.
     """
 
-    positive: Conditioning
-    negative: Conditioning | None
+    step: int
+    sigma: float
     scale: float
+    solver: str
+    state: Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,16 +59,19 @@ class Latent(PortType, codec=TENSORS):
     """Pictures as latents: `samples` f32[N, C, h, w], scaled as the model takes them.
 
     `empty` marks a canvas without a picture, which sampling fills from noise alone. `generators` has the state of each
-    picture's random generator, for the node that continues it; None where no number was drawn yet.
+    picture's random generator, for the node that continues it; None where no number was drawn yet. `inpaint` says what
+    is to stay, `unfinished` that noise is left.
     """
 
     samples: Tensor
     space: Space
     empty: bool = False
     generators: tuple[bytes, ...] | None = None
+    inpaint: Inpaint | None = None
+    unfinished: Unfinished | None = None
 
     def __post_init__(self) -> None:
-        _plain(self, "samples", 4)
+        plain(self, "samples", 4)
         if self.generators is not None and len(self.generators) != len(self.samples):
             raise ValueError(f"a latent of {len(self.samples)} pictures has {len(self.generators)} generators")
 
@@ -187,7 +93,7 @@ class Image(PortType, codec=TENSORS, reader="LoadImage"):
     pixels: Tensor
 
     def __post_init__(self) -> None:
-        _plain(self, "pixels", 4)
+        plain(self, "pixels", 4)
         if self.pixels.shape[1] not in (3, 4):
             raise ValueError(f"pixels of shape {tuple(self.pixels.shape)} are no pictures [N, 3 or 4, H, W]")
 
@@ -201,29 +107,61 @@ class Image(PortType, codec=TENSORS, reader="LoadImage"):
     @classmethod
     def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
         """The PNG file with `about` in text chunks, each under `latentgraph.` and its name."""
-        if not file.content.startswith(SIGNATURE):
-            return file
-        texts = {f"latentgraph.{name}": _text(value) for name, value in about.items()}
-        return Written(file.suffix, with_texts(file.content, texts))
+        return Written(file.suffix, described(file.content, about))
 
 
-def _plain(value: Any, field: str, dimensions: int) -> None:
-    """Bring a tensor field to the form that all nodes count on; ValueError where it has another shape."""
-    tensor: Tensor = getattr(value, field)
-    if tensor.ndim != dimensions:
-        kind = type(value).__name__
-        raise ValueError(f"{kind}.{field} has shape {tuple(tensor.shape)}, but should have {dimensions} dimensions")
-    object.__setattr__(value, field, tensor.detach().cpu().float().contiguous())
+@dataclass(frozen=True, eq=False)
+class Picture(File):
+    """A picture file that a node made: unlike any other file it says how, where it is written as an output."""
+
+    @classmethod
+    def described(cls, file: Written, about: Mapping[str, Any]) -> Written:
+        """The PNG, JPEG or WebP file with `about` in it."""
+        return Written(file.suffix, described(file.content, about))
 
 
-def _source(kind: str, folder: Folder) -> str:
-    """What a part of a model is called in the record of how a picture was made; never by where it lies."""
-    return f"{folder.path.parent.name}/{kind}" if folder.path else kind
+@dataclass(frozen=True, eq=False)
+class Mask(PortType, codec=TENSORS, reader="LoadMask"):
+    """Where to change a picture: `pixels` f32[N, 1, H, W] in 0..1, 1 is changed and 0 stays."""
+
+    pixels: Tensor
+
+    def __post_init__(self) -> None:
+        plain(self, "pixels", 4)
+        if self.pixels.shape[1] != 1:
+            raise ValueError(f"pixels of shape {tuple(self.pixels.shape)} are no mask [N, 1, H, W]")
+
+    def written(self) -> Iterable[Written]:
+        """PNG files in gray, white where it is 1."""
+        return Image(self.pixels.expand(-1, 3, -1, -1)).written()
 
 
-def _inside(name: str, folder: Folder) -> Iterable[Written]:
-    return (Written(f"/{name}/{file.name}", file.read()) for file in folder.files)
+@dataclass(frozen=True)
+class Sigmas(PortType, codec=TENSORS):
+    """Noise levels that a sampling walks down, the largest first; 0, a picture without noise, at most as the last."""
+
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        later = self.values[1:]
+        if not later or any(b >= a for a, b in zip(self.values, later, strict=False)) or later[-1] < 0:
+            raise ValueError(f"sigmas are two or more falling numbers, 0 or above; {list(self.values)[:8]} are not")
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
+@dataclass(frozen=True)
+class Sampler(PortType, codec=TENSORS):
+    """How the steps are made: a sampler by its name, and what is set of its options, sorted by name."""
+
+    name: str
+    options: tuple[tuple[str, bool | int | float | str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Noise(PortType, codec=TENSORS):
+    """The noise that a sampling begins with: `samples` f32[N, C, h, w], and where the generators stood after it."""
+
+    samples: Tensor
+    generators: tuple[bytes, ...]
+
+    def __post_init__(self) -> None:
+        plain(self, "samples", 4)

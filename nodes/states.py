@@ -19,16 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class SamplingState(PortType, codec=TENSORS):
-    """How far a sampler came: `samples` after `evaluations` of the model.
+    """How far a sampling came: `samples` after `moves`, which are steps or evaluations of the model.
 
-    `scheduler` has the attributes of the diffusers scheduler, those that `on_device` names with tensors on the device;
-    `generators` the states of the random generators. All tensors here are on the CPU.
+    `state` is what sampler and guidance remember, `generators` the states of the random generators. All tensors here
+    are on the CPU.
     """
 
-    evaluations: int
+    moves: int
     samples: Tensor
-    scheduler: Mapping[str, Any]
-    on_device: tuple[str, ...]
+    state: Mapping[str, Any]
     generators: tuple[bytes, ...]
 
 

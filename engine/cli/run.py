@@ -77,6 +77,11 @@ def add_arguments(parser: Parser) -> None:
         "--durability", choices=("process", "power"), default="process", help="what a kept result survives (process)"
     )
     parser.add_argument("--trust", action="store_true", help="run the graph of a picture without asking")
+    parser.add_argument(
+        "--allow-download",
+        action="store_true",
+        help="let nodes fetch models that are not here from the hub",
+    )
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of a node that failed")
     parser.add_argument(
         "--server",
@@ -98,6 +103,10 @@ def _positive(text: str) -> int:
 
 
 def run(args: Namespace) -> int:
+    if args.allow_download:
+        if args.server:
+            raise CommandWrong("a server decides itself what it fetches", "leave `--allow-download` out")
+        os.environ["LATENTGRAPH_ALLOW_DOWNLOAD"] = "1"
     if args.server:
         _writable(args.output)
         return _at_server(args)

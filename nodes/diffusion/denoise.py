@@ -1,38 +1,50 @@
-"""The sampling loop, and the guidance that it follows at each step."""
+"""The sampling loop: from noise, from a picture with noise, or from where another sampling left."""
 
-import inspect
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
-import torch
 from torch import Tensor
 
 from latentgraph.engine.context import Context
+from latentgraph.engine.digest import digest
+from latentgraph.engine.node import Wrong
 
-from ..facts import check_drawn_by, check_strength, check_width, together
-from ..ports import CFG, Conditioning, Guidance, Latent, Model, Space
+from ..facts import check_drawn_by, check_strength, together
+from ..guides import Conditioning, Guidance
+from ..ports import Latent, Unfinished
+from ..references import Model
+from .evaluate import Evaluator, evaluating, texts_in
 from .noise import noise, saved
-from .numerics import DEVICE
+from .numerics import DEVICE, torch
+from .previews import Teller
 from .resuming import Resuming
-from .weights import load_unet
 
-Prediction = Callable[[Tensor, Tensor], Tensor]
-"""What a model predicts for samples [N, C, h, w] at a timestep: noise, v or the picture, as its schedule says."""
+NEAR = 0.02
+"""By how much of itself the noise level at which a sampling begins may differ from that of the latent."""
 
-RGB = {
-    Space(4, 8, 0.18215): (  # fitted by least squares to Stable Diffusion 1's VAE
-        (0.3512, 0.2297, 0.3227),
-        (0.3250, 0.4974, 0.2350),
-        (-0.2829, 0.1762, 0.2721),
-        (-0.2120, -0.2616, -0.7177),
-    )
-}
-"""Linear approximations of decoders, for previews: one row of red, green and blue for each latent channel."""
+
+class Walk(Protocol):
+    """The way from noise to a picture in `steps` steps, of which the first `begin` are left out; made move by move."""
+
+    steps: int
+    begin: int
+
+    @property
+    def schedule(self) -> object: ...
+    def move(self, step: int) -> int: ...
+    def sigma(self, move: int) -> float: ...
+    def scale(self, move: int) -> float: ...
+    def from_noise(self, noise: Tensor) -> Tensor: ...
+    def noised(self, picture: Tensor, noise: Tensor, move: int) -> Tensor: ...
+    def enter(self, move: int) -> None: ...
+    def __call__(self, evaluate: Evaluator, samples: Tensor, move: int) -> Tensor: ...
+    def state(self) -> Mapping[str, Any] | None: ...
+    def restore(self, state: Mapping[str, Any]) -> None: ...
 
 
 def batch_size(guidance: Guidance | Conditioning, latent: Latent, seeds: int = 1) -> int:
     """How many pictures are drawn at once. Raises ValueError where texts, latents and seeds do not go together."""
-    return together({"texts": _texts(guidance), "latents": len(latent.samples), "seeds": seeds})
+    return together({"texts": texts_in(guidance), "latents": len(latent.samples), "seeds": seeds})
 
 
 @torch.no_grad()
@@ -40,137 +52,141 @@ def sample(
     model: Model,
     guidance: Guidance | Conditioning,
     latent: Latent,
-    scheduler: Any,
+    walk: Walk,
     generators: Sequence[torch.Generator],
-    *,
-    steps: int,
-    strength: float,
     context: Context,
+    *,
+    start: int | None = None,
+    end: int | None = None,
+    drawn: Tensor | None = None,
 ) -> Latent:
-    """Draw one picture with each generator: from noise on an empty canvas, else from the latent with noise added.
+    """Draw one picture with each generator, from step `start` of the walk to `end` (by default all that it has).
 
-    `strength` is the share of the steps taken. Tells the context at the start and after each evaluation of the model,
-    and goes on from the state that it has kept. As the Stable Diffusion pipelines of diffusers do it, to the last bit.
+    An empty canvas is filled from noise alone, to a picture noise is added, and a latent that another sampling left
+    unfinished goes on as it is; by the same model, sampler and schedule to the very bits of a sampling at one go.
+    `drawn` f32[N, C, h, w] is the noise to begin with, where it was drawn already. Tells the context at the start and
+    after each move, and goes on from the state that it has kept.
+
+    Raises ValueError for parts that do not belong together.
     """
     check_drawn_by(latent.space, model.space)
-    check_strength(latent.empty, strength)
-    if not latent.empty and not hasattr(scheduler, "add_noise"):
-        raise ValueError(
-            f"{type(scheduler).__name__} cannot add noise to a picture, it only starts from an empty latent"
-        )
-    count = len(generators)
-    predict = predictor(model, guidance, count)
-    start = steps - min(int(steps * strength), steps)
-    if start == steps:
-        kept = latent.samples.expand(count, -1, -1, -1)
-        return Latent(kept, model.space, generators=saved(generators))
-    scheduler.set_timesteps(steps, device=DEVICE)
-    timesteps = scheduler.timesteps[start * scheduler.order :]
-    config = {name: value for name, value in scheduler.config.items() if not name.startswith("_")}
-    schedule = [type(scheduler).__name__, config, scheduler.timesteps.cpu(), steps, start]
-    covered = [model, guidance, latent.samples, latent.empty, saved(generators), *schedule]
-    drawn = noise(generators, latent.samples.shape[1:]).to(DEVICE)
-    if latent.empty:
-        samples = drawn * scheduler.init_noise_sigma
+    check_strength(latent.empty, 0.0 if walk.begin else 1.0)
+    count, left = len(generators), latent.unfinished
+    kept = latent.samples.expand(count, -1, -1, -1).contiguous()
+    solver = digest([model, walk.schedule])
+    start = _start(walk, latent, solver) if start is None else start
+    end = walk.steps if end is None else min(end, walk.steps)
+    if start < walk.begin or start > end:
+        raise ValueError(f"steps {start} to {end} are none of those from {walk.begin} to {walk.steps}")
+    if start == end:
+        return Latent(kept, model.space, latent.empty, saved(generators), latent.inpaint, left)
+    first, last = walk.move(start), walk.move(end)
+    on = left if left is not None and left.solver == solver and left.step == start else None
+    covered = [model, guidance, latent, walk.schedule, start, drawn, saved(generators)]
+    inpaint = latent.inpaint
+    if left is None or (on is None and inpaint is not None):
+        drawn = noise(generators, kept.shape[1:]) if drawn is None else drawn.expand(count, -1, -1, -1).contiguous()
+        if inpaint is not None and inpaint.masked is not None:
+            noise(generators, kept.shape[1:])  # what the masked picture's latents were drawn with, which comes after it
+        drawn = drawn.to(DEVICE)
+    if first:
+        walk.enter(first)
+    samples = kept.to(DEVICE)
+    if left is not None:
+        _check_level(left.sigma, walk.sigma(first), start)
+        samples = samples * (walk.scale(first) / left.scale)
+    elif latent.empty or (inpaint is not None and start == 0):
+        samples = walk.from_noise(drawn)
     else:
-        if hasattr(scheduler, "set_begin_index"):
-            scheduler.set_begin_index(start * scheduler.order)
-        kept = latent.samples.expand(count, -1, -1, -1).contiguous().to(DEVICE)
-        samples = scheduler.add_noise(kept, drawn, timesteps[:1].repeat(count))
-    options = _step_options(scheduler, generators)
-    # A scheduler may evaluate the model several times a step, or once more than there are steps.
-    evaluations, shown = len(timesteps), steps - start
-    resuming = Resuming(context, scheduler, generators, covered)
-    made, samples = resuming.resumed() or (0, samples)
-    _tell(context, model, made * shown // evaluations, shown, samples)
-    for timestep in timesteps[made:]:
-        prediction = predict(scheduler.scale_model_input(samples, timestep), timestep)
-        samples = scheduler.step(prediction, timestep, samples, **options, return_dict=False)[0]
-        made += 1
-        resuming.reached(made, samples)
-        _tell(context, model, made * shown // evaluations, shown, samples)
-    return Latent(samples, model.space, generators=saved(generators))
+        samples = walk.noised(samples, drawn, first)
+    keep = _Keep(latent, count) if inpaint is not None and model.channels == model.space.channels else None
+    with evaluating(model, guidance, count, latent.pixels, inpaint) as evaluate:
+        if on is not None:
+            drawn = _restore(walk, evaluate, on.state)
+        resuming = Resuming(context, generators, covered)
+        made = first
+        state = resuming.resumed()
+        if state is not None:
+            made, samples = first + state.moves, state.samples.to(DEVICE)
+            drawn = _restore(walk, evaluate, state.state)
+        tell = Teller(context, model.space, end - start)
+        tell((made - first) * (end - start) // (last - first), samples)
+        while made < last:
+            samples = walk(evaluate, samples, made)
+            made += 1
+            if keep is not None:
+                samples = keep(walk, samples, drawn, made)
+            resuming.reached(made - first, samples, lambda: _state(walk, evaluate, drawn if inpaint else None))
+            tell((made - first) * (end - start) // (last - first), samples)
+        unfinished = None
+        if walk.sigma(last):
+            remembered = _state(walk, evaluate, drawn if inpaint else None)
+            if remembered is None:
+                raise ValueError("this sampler cannot be stopped between steps: what it remembers is no data")
+            unfinished = Unfinished(end, walk.sigma(last), walk.scale(last), solver, remembered)
+    still = inpaint if unfinished else None
+    return Latent(samples, model.space, generators=saved(generators), inpaint=still, unfinished=unfinished)
 
 
-def predictor(model: Model, guidance: Guidance | Conditioning, count: int) -> Prediction:
-    """What the model predicts for `count` pictures under a guidance. Raises ValueError for what does not fit it."""
-    unet = load_unet(model)
+class _Keep:
+    """Puts back what is to stay of a picture after each move, with the noise of that moment.
 
-    def evaluate(samples: Tensor, timestep: Tensor, tokens: Tensor) -> Tensor:
-        predicted: Tensor = unet(samples, timestep, encoder_hidden_states=tokens, return_dict=False)[0]
-        return predicted
-
-    if isinstance(guidance, Conditioning):
-        tokens = _tokens(model, guidance, count)
-        return lambda samples, timestep: evaluate(samples, timestep, tokens)
-    if not isinstance(guidance, CFG):
-        raise ValueError(f"the sampler cannot follow a guidance of type {type(guidance).__name__}")
-    if guidance.scale == 1:
-        return predictor(model, guidance.positive, count)
-    if guidance.negative is None:
-        raise ValueError(
-            f"guidance at scale {guidance.scale:g} compares with a negative, and there is none: link a CLIPEncode of"
-            ' the text "" to it, or set the scale to 1'
-        )
-    if guidance.scale == 0:
-        return predictor(model, guidance.negative, count)
-    scale = guidance.scale
-    negative, positive = (_tokens(model, part, count) for part in (guidance.negative, guidance.positive))
-    if negative.shape != positive.shape:
-        raise ValueError(
-            f"the negative has {negative.shape[1]} tokens, the positive {positive.shape[1]}: encode both with one CLIP"
-        )
-    both = torch.cat([negative, positive])
-
-    def guided(samples: Tensor, timestep: Tensor) -> Tensor:
-        unconditional, conditional = evaluate(torch.cat([samples] * 2), timestep, both).chunk(2)
-        return scale * (conditional - unconditional) + unconditional
-
-    return guided
-
-
-def _tell(context: Context, model: Model, step: int, steps: int, samples: Tensor) -> None:
-    context.progress(step, steps)
-    context.preview(preview(samples[0], model.space))
-
-
-def preview(samples: Tensor, space: Space) -> Tensor:
-    """A rough picture f32[3, h, w] in 0..1 of latents [C, h, w]: linear, so one pixel for each latent pixel.
-
-    Of a latent space that is not known, the first three channels.
+    As diffusers' StableDiffusionInpaintPipeline does for models that are not made for inpainting (RePaint, Lugmayr et
+    al. 2022, arXiv:2201.09865, without its repetitions).
     """
-    colours = torch.tensor(RGB[space]) if space in RGB else torch.eye(space.channels, 3) / 2
-    even = samples.float().cpu() / samples.float().cpu().std().clamp(min=1e-5)  # noise is far larger than a picture
-    return (torch.einsum("chw,cr->rhw", even, colours) / 2 + 0.5).clamp(0, 1)
+
+    def __init__(self, latent: Latent, count: int) -> None:
+        inpaint = latent.inpaint
+        if inpaint is None or inpaint.original is None:
+            raise ValueError(
+                "nothing is left of the picture, which only models for inpainting draw anew: set `whole` of"
+                " VAEEncodeInpaint to false"
+            )
+        self.mask = inpaint.mask.expand(count, -1, -1, -1).to(DEVICE)
+        self.original = inpaint.original.expand(count, -1, -1, -1).contiguous().to(DEVICE)
+
+    def __call__(self, walk: Walk, samples: Tensor, drawn: Tensor | None, move: int) -> Tensor:
+        assert drawn is not None
+        return (1 - self.mask) * walk.noised(self.original, drawn, move) + self.mask * samples
 
 
-def _texts(guidance: Guidance | Conditioning) -> int:
-    if isinstance(guidance, Conditioning):
-        return max(len(cond.tokens) for cond in guidance.conds)
-    if isinstance(guidance, CFG):
-        return max(_texts(part) for part in (guidance.positive, guidance.negative) if part is not None)
-    return 1
+def _start(walk: Walk, latent: Latent, solver: str) -> int:
+    """Where to begin, where nothing is said: where the latent was left by the same sampling, else at the beginning."""
+    left = latent.unfinished
+    if left is None:
+        return walk.begin
+    if left.solver != solver:
+        raise Wrong(
+            "start",
+            f"the latent was left after step {left.step} by another sampling: say with start which step comes next",
+        )
+    return left.step
 
 
-def _tokens(model: Model, conditioning: Conditioning, count: int) -> Tensor:
-    """The tokens [count, T, D] of a conditioning."""
-    if len(conditioning.conds) != 1:
-        raise ValueError(f"the sampler follows one condition at a time, the conditioning has {len(conditioning.conds)}")
-    tokens = conditioning.conds[0].tokens
-    check_width("guidance", tokens.shape[2], model)
-    if len(tokens) not in (1, count):
-        raise ValueError(f"{len(tokens)} texts for {count} pictures: give one for each, or one for all")
-    return tokens.expand(count, -1, -1).contiguous().to(DEVICE)
+def _check_level(left: float, begins: float, start: int) -> None:
+    if abs(left - begins) > NEAR * max(left, begins):
+        raise Wrong(
+            "start",
+            f"the latent was left at sigma {left:.4g}, but step {start} begins at {begins:.4g}: choose the step that"
+            " begins there, and as many steps as the sampling had that left it",
+        )
 
 
-def _step_options(scheduler: Any, generators: Sequence[torch.Generator]) -> dict[str, Any]:
-    """What the scheduler's `step` takes besides: its share of the randomness, and eta (only DDIM's noise; none)."""
-    if getattr(scheduler, "noise_sampler_seed", 0) is None:
-        # This scheduler would seed its Brownian paths from torch's global generator. A pipeline that is given that
-        # generator (`generator=torch.manual_seed(1)`) draws the path's seed from it after the noise, just as here.
-        scheduler.noise_sampler_seed = [
-            int(torch.randint(0, 2**63 - 1, [], generator=generator)) for generator in generators
-        ]
-    taken = inspect.signature(scheduler.step).parameters
-    offered = {"eta": 0.0, "generator": generators[0] if len(generators) == 1 else list(generators)}
-    return {name: value for name, value in offered.items() if name in taken}
+def _state(walk: Walk, evaluate: Evaluator, drawn: Tensor | None) -> dict[str, Any] | None:
+    """All that is remembered from move to move, on the CPU; None where that is no data."""
+    remembered = walk.state()
+    if remembered is None:
+        return None
+    noise = None if drawn is None else drawn.cpu()
+    memory = {name: value.cpu() if isinstance(value, Tensor) else value for name, value in evaluate.memory.items()}
+    return {"walk": remembered, "guidance": memory, "noise": noise}
+
+
+def _restore(walk: Walk, evaluate: Evaluator, state: Mapping[str, Any]) -> Tensor | None:
+    """Go on from a state; gives the noise of the beginning, where it is still needed."""
+    walk.restore(state["walk"])
+    evaluate.memory.update(
+        {name: value.to(DEVICE) if isinstance(value, Tensor) else value for name, value in state["guidance"].items()}
+    )
+    drawn: Tensor | None = state["noise"]
+    return None if drawn is None else drawn.to(DEVICE)

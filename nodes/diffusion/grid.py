@@ -1,6 +1,8 @@
 """Drawing a grid of labelled pictures."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 
 import numpy
@@ -14,19 +16,42 @@ GAP, LINE, SIZE = 6, 13, 11
 RIGHT, WRONG = (40, 140, 60), (200, 40, 40)
 
 
-def labelled(pictures: Tensor, labels: Sequence[str], right: Sequence[bool], columns: int, cell: int) -> Tensor:
+@dataclass(frozen=True)
+class Labels:
+    """What is written below each picture, above each column and beside each row; nothing where there is none."""
+
+    below: Sequence[str] = ()
+    above: Sequence[str] = ()
+    beside: Sequence[str] = ()
+
+
+def labelled(pictures: Tensor, labels: Labels, right: Sequence[bool], columns: int, cell: int) -> Tensor:
     """The pictures [N, 3 or 4, h, w] in a grid f32[1, 3, H, W], `cell` pixels wide each, with what belongs to them."""
     font = ImageFont.load_default(SIZE)
-    texts = [wrapped(label, font, cell) for label in labels]
+    below, above, beside = (
+        [wrapped(label, font, cell) for label in texts] for texts in (labels.below, labels.above, labels.beside)
+    )
     height = round(cell * pictures.shape[2] / pictures.shape[3])
-    lines = max((len(text) for text in texts), default=0)
-    row = height + (4 if right else 0) + lines * LINE + GAP
+    row = max(height + (4 if right else 0) + _lines(below) * LINE, _lines(beside) * LINE) + GAP
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    canvas = Pillow.new("RGB", (columns * (cell + GAP) + GAP, rows * row + GAP), "white")
+    widest = max((font.getlength(line) for text in beside for line in text), default=0)
+    left = GAP + (math.ceil(widest) + GAP if beside else 0)
+    top = GAP + (_lines(above) * LINE + GAP if above else 0)
+    canvas = Pillow.new("RGB", (left + columns * (cell + GAP), top + rows * row), "white")
     pen = ImageDraw.Draw(canvas)
-    for index, (picture, text, good) in enumerate(zip_longest(pictures, texts, right)):
-        x, y = GAP + index % columns * (cell + GAP), GAP + index // columns * row
+
+    def write(text: Sequence[str], x: float, y: float) -> None:
+        for index, line in enumerate(text):
+            pen.text((x, y + index * LINE), line, fill="black", font=font)
+
+    for index, text in enumerate(above):
+        widths = [font.getlength(line) for line in text]
+        write(text, left + index * (cell + GAP) + (cell - max(widths, default=0)) // 2, GAP)
+    for index, text in enumerate(beside):
+        write(text, GAP, top + index * row + max(0, height - len(text) * LINE) // 2)
+    for index, (picture, text, good) in enumerate(zip_longest(pictures, below, right)):
+        x, y = left + index % columns * (cell + GAP), top + index // columns * row
         array = picture.mul(255).round().clamp(0, 255).byte().permute(1, 2, 0).numpy()
         image = Pillow.fromarray(numpy.ascontiguousarray(array))
         enlarged = image.resize((cell, height), Pillow.Resampling.BICUBIC)
@@ -35,10 +60,13 @@ def labelled(pictures: Tensor, labels: Sequence[str], right: Sequence[bool], col
         if good is not None:
             pen.rectangle((x, y, x + cell - 1, y + 3), fill=RIGHT if good else WRONG)
             y += 4
-        for line in text or ():
-            pen.text((x, y), line, fill="black", font=font)
-            y += LINE
+        write(text or (), x, y)
     return torch.from_numpy(numpy.asarray(canvas).copy()).permute(2, 0, 1)[None].float().div(255)
+
+
+def _lines(texts: Sequence[Sequence[str]]) -> int:
+    """How many lines the longest text has."""
+    return max(map(len, texts), default=0)
 
 
 def wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:

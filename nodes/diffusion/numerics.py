@@ -8,7 +8,9 @@ import os
 
 import torch
 
-from ..environment import WORKSPACE, threads
+from latentgraph.engine.problems import UserError
+
+from ..environment import WORKSPACE, device, dtype, threads, vae_dtype
 
 os.environ.setdefault(*WORKSPACE)  # before CUDA starts
 torch.set_num_threads(threads())
@@ -23,7 +25,25 @@ torch.backends.cuda.enable_mem_efficient_sdp(True)
 torch.backends.cuda.enable_cudnn_sdp(True)
 torch.backends.cuda.enable_math_sdp(True)
 
-__all__ = ["DEVICE", "torch"]
+__all__ = ["DEVICE", "DTYPE", "VAE_DTYPE", "torch"]
 
-DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+def _device() -> torch.device:
+    """Raises UserError where a device was asked for that torch cannot use."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if there[device()]:
+        return torch.device(device())
+    wanted = os.environ.get("LATENTGRAPH_DEVICE") or "auto"
+    if wanted != "auto":
+        raise UserError(f"LATENTGRAPH_DEVICE is `{wanted}`, but torch finds no such device: set it to cpu or auto")
+    return torch.device("cpu")
+
+
+DEVICE = _device()
 """Where networks compute; values that flow over links are on the CPU."""
+
+DTYPE: torch.dtype = getattr(torch, dtype(DEVICE.type))
+"""What denoisers and text encoders compute in; values that flow over links are float32."""
+
+VAE_DTYPE: torch.dtype = getattr(torch, vae_dtype())
+"""What autoencoders compute in."""

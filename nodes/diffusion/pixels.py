@@ -1,4 +1,4 @@
-"""Picture files to tensors and back, by Pillow."""
+"""Picture files to tensors and back, and pictures at other sizes, by Pillow."""
 
 import io
 from typing import Any
@@ -10,12 +10,13 @@ from torch import Tensor
 
 from latentgraph.engine.ports import File
 
+from ..areas import MAX_PIXELS, Fit, size_of_fit
 from .numerics import torch
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF")
 """What is read; Pillow's other readers are rarely wanted, and some start programs."""
 
-MAX_PIXELS = 64 * 2**20
+CHANNELS = ("red", "green", "blue", "alpha")
 
 
 def decoded(file: File) -> Tensor:
@@ -39,12 +40,37 @@ def decoded(file: File) -> Tensor:
             raise ValueError(
                 f"{where} claims {width} by {height} pixels; at most {MAX_PIXELS:,} are read: make it smaller"
             )
+        if picture.mode == "F":  # nothing says which numbers are black and white
+            raise ValueError(f"{where} has pixels of floating point numbers: save it with 8 or 16 bits")
         try:
             picture.load()
             values = _values(PIL.ImageOps.exif_transpose(picture))
         except Exception as error:
             raise ValueError(f"{where} is broken or cut off: {error}; save or copy it again") from error
     return torch.from_numpy(values).permute(2, 0, 1)[None].contiguous()
+
+
+def decoded_channel(file: File, channel: str) -> Tensor:
+    """One channel of a picture file, f32[1, 1, H, W] in 0..1: `gray`, `red`, `green`, `blue` or `alpha`.
+
+    Raises ValueError as `decoded` does, and where the picture has no opacity.
+    """
+    pixels = decoded(file)
+    if channel == "gray":
+        return gray(pixels)
+    index = CHANNELS.index(channel)
+    if index >= pixels.shape[1]:
+        raise ValueError(f"{file.path or file.name} has no opacity: take another channel than alpha, say gray")
+    return pixels[:, index : index + 1].contiguous()
+
+
+def gray(pixels: Tensor) -> Tensor:
+    """The brightness f32[N, 1, H, W] of pictures, without their opacity (luma of ITU-R BT.601).
+
+    It is `0.299 R + 0.587 G + 0.114 B`, in a form that leaves gray pixels as they are to the last bit.
+    """
+    red, green, blue = pixels[:, :3].split(1, dim=1)
+    return green + 0.299 * (red - green) + 0.114 * (blue - green)
 
 
 def encoded(picture: Tensor, format: str, *, quality: int = 90) -> bytes:
@@ -63,20 +89,39 @@ def encoded(picture: Tensor, format: str, *, quality: int = 90) -> bytes:
     return stream.getvalue()
 
 
-def resized(picture: Tensor, width: int, height: int) -> Tensor:
-    """A picture [C, H, W] scaled to cover `width` by `height` and cropped around its middle (Lanczos, in float)."""
+def resized(pixels: Tensor, width: int, height: int, method: str = "lanczos", fit: Fit = "cover") -> Tensor:
+    """Pictures or masks [N, C, H, W] in 0..1 at another size, computed in float.
+
+    Colours count as much as they are opaque, so that what a transparent pixel hides does not show at its edges.
+    """
+    transparent = pixels.shape[1] == 4
+    if transparent:
+        pixels = torch.cat([pixels[:, :3] * pixels[:, 3:], pixels[:, 3:]], dim=1)
+    made = torch.stack([_resized(picture, width, height, method, fit) for picture in pixels])
+    if transparent:
+        colour, opacity = made[:, :3], made[:, 3:]
+        made = torch.cat([torch.where(opacity > 0, colour / opacity, 0), opacity], dim=1)
+    return made.clamp(0, 1)
+
+
+def _resized(picture: Tensor, width: int, height: int, method: str, fit: Fit) -> Tensor:
+    resampling = PIL.Image.Resampling[method.upper()]
+    high, wide = size_of_fit((picture.shape[1], picture.shape[2]), width, height, fit)
     channels = []
     for channel in picture:
         image = PIL.Image.fromarray(channel.numpy())
-        fitted = PIL.ImageOps.fit(image, (width, height), PIL.Image.Resampling.LANCZOS)
-        channels.append(torch.from_numpy(numpy.array(fitted)))
-    return torch.stack(channels).clamp(0, 1)
+        if fit == "cover":
+            made = PIL.ImageOps.fit(image, (width, height), resampling)
+        else:
+            made = image.resize((wide, high), resampling)
+        channels.append(torch.from_numpy(numpy.array(made)))
+    return torch.stack(channels)
 
 
 def _values(picture: PIL.Image.Image) -> "numpy.ndarray[Any, numpy.dtype[numpy.float32]]":
     """The pixels f32[H, W, 3 or 4] in 0..1."""
     if picture.mode.startswith("I"):  # 16 bit gray, which Pillow would clip to 8
-        gray = numpy.asarray(picture).astype(numpy.float32) / 65535
-        return numpy.repeat(gray.clip(0, 1)[..., None], 3, axis=2)
+        levels = numpy.asarray(picture).astype(numpy.float32) / 65535
+        return numpy.repeat(levels.clip(0, 1)[..., None], 3, axis=2)
     picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
     return numpy.asarray(picture).astype(numpy.float32) / 255

@@ -1,107 +1,102 @@
-"""Loading networks and tokenizers: the real diffusers and transformers classes, in float32, once a process."""
+"""Networks and tokenizers for the nodes that use them: read once, shared, kept within the memory's budget.
 
-import tempfile
+They are never changed: patches and hooks are laid over them by who uses them, and taken off again.
+"""
+
 import threading
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import lru_cache
-from pathlib import Path
+from dataclasses import replace
+from functools import cache, lru_cache
 from typing import Any
 
 import diffusers
 import transformers
+from diffusers.hooks import apply_group_offloading
 from torch import nn
 
 from latentgraph.engine.ports import Folder
 
-from ..ports import Clip, Model, Vae, Weights
-from .numerics import DEVICE
+from ..environment import offload
+from ..references import ControlNet, Encoder, ImageAdapter, Model, Vae, Weights
+from .loading import elements, read, read_tokenizer
+from .memory import Kept, budget, free_on_device, size_of
+from .numerics import DEVICE, DTYPE, VAE_DTYPE, torch
 
-# What these libraries would say concerns their own callers; what matters here is raised as an error.
-diffusers.logging.set_verbosity_error()
-transformers.logging.set_verbosity_error()
-diffusers.logging.disable_progress_bar()
-transformers.logging.disable_progress_bar()
-warnings.filterwarnings("ignore", module="torchsde")  # about the last digit of a time
+DENOISERS = ("unet", "transformer", "controlnet")
+"""What has most of the weights, and is evaluated at every step."""
 
-_CLASSES: dict[str, Any] = {
-    "unet": diffusers.UNet2DConditionModel,
-    "vae": diffusers.AutoencoderKL,
-    "text_encoder": transformers.CLIPTextModel,
-}
 _loading = threading.Lock()
 
 
-def load_unet(model: Model) -> diffusers.UNet2DConditionModel:
-    """The denoiser; `unet(sample [N, C, h, w], timestep, tokens [N, T, D])` predicts as the schedule says."""
-    return _load(model.weights)
+def load_unet(model: Model, dtype: torch.dtype = DTYPE) -> Any:
+    """The denoiser, a U-Net or a transformer, which predicts as the schedule says; without the patches.
+
+    Its `dtype` is what it computes in, and takes and gives.
+    """
+    return load(model.weights, dtype)
 
 
-def load_vae(vae: Vae) -> diffusers.AutoencoderKL:
-    """The autoencoder: pictures f32[N, 3, H, W] in -1..1, latents before scaling."""
-    return _load(vae.weights)
+def load_vae(vae: Vae, dtype: torch.dtype = VAE_DTYPE) -> diffusers.AutoencoderKL:
+    """The autoencoder: pictures [N, 3, H, W] in -1..1, latents before scaling, both in its `dtype`."""
+    return load(vae.weights, dtype)
 
 
-def load_text_encoder(clip: Clip) -> transformers.CLIPTextModel:
-    return _load(clip.weights)
+def load_text_encoder(encoder: Encoder, dtype: torch.dtype = DTYPE) -> Any:
+    """A CLIP text encoder, with a projection or without, or the encoder of a T5; without the patches."""
+    return load(encoder.weights, dtype)
 
 
-def load_tokenizer(clip: Clip) -> transformers.CLIPTokenizer:
-    return tokenizer_in(clip.tokenizer)
+def load_controlnet(net: ControlNet, dtype: torch.dtype = DTYPE) -> diffusers.ControlNetModel:
+    """What gives a denoiser's residuals; the picture [N, 3, H, W] is in 0..1."""
+    return load(net.weights, dtype)
 
 
-def tokenizer_in(folder: Folder) -> transformers.CLIPTokenizer:
+def load_image_encoder(adapter: ImageAdapter, dtype: torch.dtype = DTYPE) -> transformers.CLIPVisionModelWithProjection:
+    """What turns pictures [N, 3, H, W], normalised as CLIP was trained, into embeddings."""
+    return load(adapter.encoder, dtype)
+
+
+def load_tokenizer(encoder: Encoder) -> Any:
+    return tokenizer_in(encoder.tokenizer)
+
+
+def tokenizer_in(folder: Folder) -> Any:
     """The tokenizer whose files are in a folder. Raises ValueError where they are none."""
     with _loading:
         return _tokenizer(folder)
 
 
-def _load(weights: Weights) -> Any:
+def load(weights: Weights, dtype: torch.dtype) -> Any:
+    """A network on the device, without its patches; the same object for all that want it in the same type.
+
+    Raises ValueError where the files do not make it.
+    """
+    plain = replace(weights, patches=())
     with _loading:  # so that two branches that need the same weights read them once
-        return _network(weights)
+        size = elements(plain) * dtype.itemsize
+        return kept().take((plain, dtype), size, lambda: _placed(read(plain, dtype), plain.kind))
 
 
-@lru_cache(maxsize=6)  # two models; a Weights equals another by the digest of its files
-def _network(weights: Weights) -> nn.Module:
-    where = weights.folder.path or f"the {weights.kind}"
-    extra = {} if weights.kind == "text_encoder" else {"use_safetensors": True}
-    with _on_disk(weights.folder) as path:
-        try:
-            network, report = _CLASSES[weights.kind].from_pretrained(
-                path, local_files_only=True, output_loading_info=True, **extra
-            )
-        except Exception as error:
-            # Which exception it is depends on the library and on what is wrong; the cause keeps the details.
-            reason = str(error).replace(str(path), str(where)).strip().split("\n")[0]
-            raise ValueError(f"the weights in {where} cannot be loaded: {reason}") from error
-    missing = sorted(report["missing_keys"])
-    if missing:
-        raise ValueError(
-            f"the weights in {where} are incomplete: {len(missing)} tensors are missing, {missing[0]} first"
-        )
-    return network.float().to(DEVICE).eval().requires_grad_(False)
+@cache
+def kept() -> Kept:
+    """The networks that this process keeps."""
+    return Kept(budget())
 
 
-@lru_cache(maxsize=2)
-def _tokenizer(folder: Folder) -> transformers.CLIPTokenizer:
-    with _on_disk(folder) as path:
-        try:
-            return transformers.CLIPTokenizer.from_pretrained(path, local_files_only=True)
-        except Exception as error:
-            where = folder.path or "the tokenizer"
-            raise ValueError(f"the tokenizer in {where} cannot be loaded: {error}") from error
+def _placed(network: nn.Module, kind: str) -> nn.Module:
+    """The network where it computes, or hooked so that its parts come there when they are needed."""
+    wanted = offload()
+    if wanted == "auto":
+        free = free_on_device()
+        wanted = "none" if free is None or size_of(network) < 0.9 * free else "group"
+    if wanted == "group":
+        there, stream = torch.device("cpu"), DEVICE.type == "cuda"
+        apply_group_offloading(network, DEVICE, there, offload_type="leaf_level", use_stream=stream)
+        return network
+    if wanted == "layerwise" and kind in DENOISERS:
+        network.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=network.dtype)
+    return network.to(DEVICE)
 
 
-@contextmanager
-def _on_disk(folder: Folder) -> Iterator[Path]:
-    """A folder with exactly these files under their names, wherever they are: the libraries load only from disk."""
-    with tempfile.TemporaryDirectory(prefix="latentgraph-") as name:
-        for file in folder.files:
-            target = Path(name, file.name)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if file.path is not None:
-                target.symlink_to(file.path.resolve())
-            else:
-                target.write_bytes(file.read())
-        yield Path(name)
+@lru_cache(maxsize=8)  # two models with three text encoders; a Folder equals another by the digest of its files
+def _tokenizer(folder: Folder) -> Any:
+    return read_tokenizer(folder)

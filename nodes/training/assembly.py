@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 from latentgraph.engine.ports import Folder
 
 from ..diffusion.numerics import torch
-from ..ports import Clip, Model, Vae, Weights
+from ..references import Clip, Model, Vae, Weights
 
 
 def weights_of(kind: str, network: diffusers.ModelMixin, config: str) -> Weights:
@@ -19,7 +19,7 @@ def weights_of(kind: str, network: diffusers.ModelMixin, config: str) -> Weights
     settings = {key: value for key, value in json.loads(config).items() if key != "_name_or_path"}
     text = json.dumps(settings, indent=2, sort_keys=True) + "\n"
     files = {"config.json": text.encode(), f"{name}.safetensors": save(state, metadata={"format": "pt"})}
-    return Weights(kind, "sd", Folder.of(files))  # type: ignore[arg-type]
+    return Weights(kind, "sd1", Folder.of(files))  # type: ignore[arg-type]
 
 
 def halved(weights: Weights) -> dict[str, bytes]:
@@ -53,7 +53,7 @@ def pipeline_folder(model: Model, clip: Clip, vae: Vae) -> Folder:
         "model_index.json": (json.dumps(index, indent=2) + "\n").encode(),
         "scheduler/scheduler_config.json": model.scheduler.read(),
     }
-    for part, weights in (("unet", model.weights), ("text_encoder", clip.weights), ("vae", vae.weights)):
+    for part, weights in (("unet", model.weights), ("text_encoder", clip.encoders[0].weights), ("vae", vae.weights)):
         files |= {f"{part}/{name}": content for name, content in halved(weights).items()}
-    files |= {f"tokenizer/{file.name}": file.read() for file in clip.tokenizer.files}
+    files |= {f"tokenizer/{file.name}": file.read() for file in clip.encoders[0].tokenizer.files}
     return Folder.of(files)

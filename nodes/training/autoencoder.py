@@ -10,7 +10,8 @@ from torch.nn import functional
 
 from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_vae
-from ..ports import Image, Vae
+from ..ports import Image
+from ..references import Vae
 from .assembly import weights_of
 from .loop import Plan, Trained, consumed, train
 from .pictures import spread
@@ -186,7 +187,7 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
     if node.start is None:
         vae = new_autoencoder(node.channels, node.latent_channels, images.shape[-1], node.seed)
     else:
-        start = load_vae(node.start)
+        start = load_vae(node.start, torch.float32)
         if (
             tuple(start.config.block_out_channels) != node.channels
             or start.config.latent_channels > node.latent_channels
@@ -211,7 +212,7 @@ def learn(node: "TrainVAE", context: "Context") -> tuple[Vae, tuple[float, ...]]
 @torch.no_grad()
 def measured(vae: Vae, images: Tensor, count: int) -> tuple[float, float, Image]:
     """PSNR in dB and the error of 8 by 8 averages over `count` of the pictures, and 16 of them above what came back."""
-    network = load_vae(vae)
+    network = load_vae(vae, torch.float32)
     chosen = images[spread(len(images), count)]
     errors = []
     for start in range(0, len(chosen), 32):

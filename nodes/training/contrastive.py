@@ -9,7 +9,7 @@ from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from ..diffusion.weights import tokenizer_in
-from ..ports import Clip
+from ..references import Clip, Encoder
 from .assembly import weights_of
 from .loop import Plan, Trained, consumed, train
 from .pictures import spread
@@ -153,4 +153,4 @@ def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[flo
     encoder = text_encoder_of(clip)
     encoder.config.architectures = ["CLIPTextModel"]
     weights = weights_of("text_encoder", encoder, encoder.config.to_json_string(use_diff=True))
-    return Clip(weights, node.tokenizer), found, tuple(trained.losses.tolist())
+    return Clip((Encoder(weights, node.tokenizer),)), found, tuple(trained.losses.tolist())

@@ -13,7 +13,7 @@ from latentgraph.engine.ports import File
 
 from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
-from ..ports import Model
+from ..references import Model
 from .assembly import weights_of
 from .autoencoder import encode_all, grid
 from .contrastive import Captions, chosen_caption, tokens_of
@@ -143,7 +143,11 @@ def draw(
 
 def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ...]]:
     """What the node TrainUNet does: the trained denoiser and the loss of every step."""
-    vae, text_encoder, tokenizer = load_vae(node.vae), load_text_encoder(node.clip), load_tokenizer(node.clip)
+    vae, text_encoder, tokenizer = (
+        load_vae(node.vae, torch.float32),
+        load_text_encoder(node.clip.encoders[0], torch.float32),
+        load_tokenizer(node.clip.encoders[0]),
+    )
     latents = encode_all(
         vae, node.data.images, lambda done, total: context.progress(done, total, "pictures to latents")
     )
@@ -152,7 +156,7 @@ def learn(node: "TrainUNet", context: "Context") -> tuple[Model, tuple[float, ..
     if node.start is None:
         unet = new_unet(node.channels, latents.shape[1], latents.shape[-1], width, node.seed)
     else:
-        unet = copy.deepcopy(load_unet(node.start)).requires_grad_(True)
+        unet = copy.deepcopy(load_unet(node.start, torch.float32)).requires_grad_(True)
         if (unet.config.in_channels, unet.config.cross_attention_dim) != (latents.shape[1], width):
             raise ValueError("the model to start from was made for other latents or another text encoder")
         if node.start.scheduler_config.get("prediction_type") != "v_prediction":

@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, File, Folder, Node
+from latentgraph.engine.node import Wrong
 
-from ..ports import Clip, Image, Model, Vae
+from ..ports import Image
+from ..references import Clip, ControlNet, Model, Vae
 from .data import Dataset, Judge, Scenes
 
 STEPS = "how many batches are learned from"
@@ -166,6 +168,62 @@ class TrainUNet(Node, category="training", resource="device", primary="model"):
         from .denoiser import learn
 
         return TrainedUNet(*learn(self, context))
+
+
+class TrainLoRA(Node, category="training", resource="device"):
+    """Teach a model a look or a thing from a few pictures: a LoRA for the attention of its U-Net.
+
+    Hu et al. 2021, arXiv:2106.09685. The file has the names that diffusers gives the tensors, in float16, and LoadLoRA
+    takes it. Fails where there is not one caption for each picture.
+    """
+
+    model: Model
+    clip: Clip
+    vae: Vae
+    images: Image = Field(description="what to learn from")
+    captions: tuple[str, ...] = Field(description="what each picture shows")
+    rank: int = Field(4, ge=1, le=256, description="how much it can learn; the file grows with it")
+    unconditional: float = Field(0.1, ge=0, le=1, description="the share of captions left empty")
+    steps: int = Field(300, ge=1, description=STEPS)
+    batch_size: int = Field(8, ge=1, description="pictures in a batch")
+    learning_rate: float = Field(2e-3, gt=0, description=RATE)
+    seed: int = Field(0, ge=0, description=SEED)
+
+    def run(self, context: Context) -> File:
+        from .steering import learn_lora
+
+        count = len(self.images.pixels)
+        if len(self.captions) != count:
+            raise Wrong("captions", f"there are {len(self.captions)} captions for {count} pictures: give one for each")
+        return learn_lora(self, context)
+
+
+class TrainedControlNet(NamedTuple):
+    control_net: ControlNet
+    losses: tuple[float, ...]
+
+
+class TrainControlNet(Node, category="training", resource="device", primary="control_net"):
+    """Train a small ControlNet by which the edges of a picture steer a model.
+
+    Zhang et al. 2023, arXiv:2302.05543; the edges are those of CannyEdges. The network is a new one without attention,
+    with the model's own resolutions.
+    """
+
+    data: Dataset
+    model: Model
+    clip: Clip
+    vae: Vae
+    unconditional: float = Field(0.3, ge=0, le=1, description="the share of captions left empty")
+    steps: int = Field(1000, ge=1, description=STEPS)
+    batch_size: int = Field(16, ge=1, description="pictures in a batch")
+    learning_rate: float = Field(1e-3, gt=0, description=RATE)
+    seed: int = Field(0, ge=0, description=SEED)
+
+    def run(self, context: Context) -> TrainedControlNet:
+        from .steering import edges_of, learn_controlnet
+
+        return TrainedControlNet(*learn_controlnet(self, edges_of(self.data.images), context))
 
 
 class AssembleModel(Node, category="training"):

@@ -116,7 +116,7 @@ def test_a_model_folder_that_is_not_there_says_so(capsys):
     code, said = answer(capsys, "txt2img", "--set", "model=models/sd15")
     assert code == 2
     assert "started" not in said
-    assert "there is no folder models/sd15" in said
+    assert "there is no checkpoint `models/sd15`" in said
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import pytest
 
 from latentgraph.engine.node import Node
 from latentgraph.nodes import node_types
-from latentgraph.nodes.ports import CFG, Conditioning, Guidance, Image, Latent
+from latentgraph.nodes.guides import CFG, Conditioning, Guidance
+from latentgraph.nodes.ports import Image, Latent
 
 HEAVY = ("torch", "numpy", "diffusers", "transformers", "safetensors", "PIL", "scipy")
 

@@ -15,12 +15,13 @@ from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import File
 from latentgraph.engine.registry import load_registry
 from latentgraph.engine.session import load_text
-from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.facts import ImageFacts, LatentFacts, TextFacts
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
-from latentgraph.nodes.ports import Space
+from latentgraph.nodes.references import Space
 from latentgraph.nodes.sampling import KSampler
 
 OTHER = Space(4, 8, 0.13025)
@@ -77,7 +78,7 @@ def wrongs(tiny: Path, other: Path, **changes: object) -> list[str]:
         ({"drawn": "$other.model"}, "sampled.inputs.latent: `latent`: the latent has 4 channels at 1/8 of the size"),
         ({"vae": "$other.vae"}, "decoded.inputs.latent: `latent`: the latent has 4 channels at 1/4 of the size"),
         ({"width": 30}, "canvas.inputs.width: `width`: width is 30, which the model's factor 4 does not divide; 32 is"),
-        ({"model": "nowhere"}, "model.inputs.name: `name`: there is no folder nowhere"),
+        ({"model": "nowhere"}, "model.inputs.name: `name`: there is no checkpoint `nowhere`"),
     ],
 )
 def test_parts_that_do_not_belong_together_are_refused_before_the_run(
@@ -159,7 +160,7 @@ def test_a_picture_that_the_factor_does_not_divide_is_refused(loaded: Loaded) ->
     known = {"vae": loaded.vae, "image": ImageFacts((33, 35), 1), "seed": None}
     with pytest.raises(Wrong, match="the picture is 35 by 33, which 4 does not divide: resize it, say to 32 by 32"):
         VAEEncode.describe(known)
-    (resized,) = ResizeImage.describe({"image": known["image"], "width": 32, "height": 16}).values()
+    (resized,) = ResizeImage.describe({"image": known["image"], "width": 32, "height": 16, "fit": "cover"}).values()
     assert resized == ImageFacts((16, 32), 1)
     encoded = VAEEncode.describe(known | {"image": resized, "seed": (1, 2)})
     assert encoded == {"latent": LatentFacts(loaded.vae.space, (16, 32), 2, empty=False, generators=True)}
@@ -194,7 +195,7 @@ def test_guidance_needs_two_texts_of_one_width() -> None:
     assert CFGCombine.describe({"positive": one, "negative": None, "scale": 1.0}) == {"guidance": one}
     assert CFGCombine.describe({"positive": one, "scale": 5.0}) == {"guidance": one}
     with pytest.raises(Wrong, match="there is no negative"):
-        CFGCombine.describe({"negative": None, "scale": 5.0})
+        CFGCombine.describe({"positive": one, "negative": None, "scale": 5.0})
     with pytest.raises(Wrong, match="the negative is 32 wide, the positive 16"):
         CFGCombine.describe({"positive": one, "negative": wide, "scale": 5.0})
 

@@ -24,12 +24,14 @@ import torch
 from latentgraph.nodes.diffusion import numerics
 numeric.cache_clear()
 assert numeric() == before
+assert torch.get_default_dtype() == torch.float32
 sdp = torch.backends.cuda
 print(json.dumps({"numeric": before, "torch": {
     "threads": str(torch.get_num_threads()),
     "instructions": torch.backends.cpu.get_cpu_capability(),
     "torch": torch.__version__,
-    "dtype": str(torch.get_default_dtype()).removeprefix("torch."),
+    "dtype": str(numerics.DTYPE).removeprefix("torch."),
+    "vae": str(numerics.VAE_DTYPE).removeprefix("torch."),
     "deterministic": "on" if torch.are_deterministic_algorithms_enabled() else "off",
     "tf32": "on" if torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32 else "off",
     "attention": ", ".join(name for name, on in {
@@ -51,10 +53,10 @@ def started_with(**variables: str) -> Any:
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
     """What is found out once a process is found out anew."""
-    for function in (environment.numeric, environment.threads):
+    for function in (environment.numeric, environment.threads, environment.device):
         function.cache_clear()
     yield
-    for function in (environment.numeric, environment.threads):
+    for function in (environment.numeric, environment.threads, environment.device):
         function.cache_clear()
 
 
@@ -63,6 +65,15 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Any:
     [
         ({}, None),
         ({"OMP_NUM_THREADS": "1", "LATENTGRAPH_THREADS": "3", "ATEN_CPU_CAPABILITY": "default"}, "3"),
+        (
+            {
+                "LATENTGRAPH_THREADS": "2",
+                "LATENTGRAPH_DEVICE": "cpu",
+                "LATENTGRAPH_DTYPE": "bfloat16",
+                "LATENTGRAPH_VAE_DTYPE": "float16",
+            },
+            "2",
+        ),
     ],
 )
 def test_the_facts_are_what_torch_does(variables: dict[str, str], threads: str | None) -> None:
@@ -124,6 +135,71 @@ def test_variables_that_change_numbers_are_facts_and_others_are_not(
     assert (environment.numeric() != before) == changes
 
 
+@pytest.mark.parametrize("name", environment.CHOICES)
+def test_a_setting_that_is_none_of_the_choices_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv(name, "large")
+    with pytest.raises(UserError, match=f"{name} is `large`: give one of {environment.CHOICES[name][0]}, "):
+        environment.numeric()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("LATENTGRAPH_DTYPE", "bfloat16"), ("LATENTGRAPH_VAE_DTYPE", "float16"), ("LATENTGRAPH_OFFLOAD", "layerwise")],
+)
+def test_settings_that_change_numbers_are_facts(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
+    before = environment.numeric()
+    environment.numeric.cache_clear()
+    monkeypatch.setenv(name, value)
+    assert environment.numeric() != before
+
+
+def test_moving_weights_in_groups_changes_no_number_and_is_no_fact(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = environment.numeric()
+    environment.numeric.cache_clear()
+    monkeypatch.setenv("LATENTGRAPH_OFFLOAD", "group")
+    assert environment.numeric() == before
+
+
+def test_a_card_computes_in_half_precision_unless_something_else_is_said(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "driver" / "nvidia" / "gpus" / "0").mkdir(parents=True)
+    (tmp_path / "driver" / "nvidia" / "gpus" / "0" / "information").write_text("Model: NVIDIA L4\n")
+    (tmp_path / "driver" / "nvidia" / "version").write_text("570\n")
+    monkeypatch.setattr(environment, "_PROC", tmp_path)
+    monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def facts(**variables: str) -> tuple[str, ...]:
+        environment.numeric.cache_clear()
+        environment.device.cache_clear()
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in variables.items():
+                patch.setenv(f"LATENTGRAPH_{name}", value)
+            found = environment.numeric()
+        return found["device"], found["dtype"], found["vae"]
+
+    assert facts() == ("NVIDIA L4, 570", "float16", "float32")
+    assert facts(DTYPE="float32") == ("NVIDIA L4, 570", "float32", "float32")
+    assert facts(DEVICE="cpu") == ("", "float32", "float32")
+    assert facts(DEVICE="mps") == ("mps", "float32", "float32")
+
+
+def test_cuda_is_refused_where_torch_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0+cpu")
+    monkeypatch.setenv("LATENTGRAPH_DEVICE", "cuda")
+    with pytest.raises(UserError, match="the torch that is installed computes on the CPU only"):
+        environment.numeric()
+
+
+def test_a_device_that_is_not_there_is_said_when_torch_is_asked() -> None:
+    missing = "cuda" if sys.platform == "darwin" else "mps"
+    code = "from latentgraph.nodes.diffusion import numerics"
+    variables = os.environ | {"LATENTGRAPH_DEVICE": missing}
+    done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True)
+    assert f"LATENTGRAPH_DEVICE is `{missing}`, but torch finds no such device: set it to cpu or auto" in done.stderr
+
+
 CPUINFO = (
     "processor : 0\nvendor_id : GenuineIntel\nflags : fpu {}\n\nprocessor : 1\nvendor_id : Other\nflags : amx_tile\n"
 )
@@ -162,10 +238,12 @@ def test_a_graphics_card_counts_where_torch_can_use_it(monkeypatch: pytest.Monke
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert environment.numeric()["device"] == "NVIDIA H100 80GB HBM3, NVRM version: 570"
     environment.numeric.cache_clear()
+    environment.device.cache_clear()
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert environment.numeric()["device"] == ""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
     environment.numeric.cache_clear()
+    environment.device.cache_clear()
     monkeypatch.setattr(environment, "version_of", lambda name: "2.13.0+cpu")
     assert environment.numeric()["device"] == ""
 
@@ -182,6 +260,7 @@ def test_a_card_that_only_its_program_knows_is_asked_for(monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", str(tmp_path))
     assert environment.numeric()["device"] == "NVIDIA L4, 8.9, 570"
     environment.numeric.cache_clear()
+    environment.device.cache_clear()
     program.unlink()
     assert environment.numeric()["device"] == "an unknown GPU"
 
@@ -200,7 +279,7 @@ def test_they_come_in_through_an_entry_point() -> None:
 
 def test_finding_them_takes_little_time() -> None:
     def once() -> float:
-        for function in (environment.numeric, environment.threads):
+        for function in (environment.numeric, environment.threads, environment.device):
             function.cache_clear()
         started = time.process_time()
         environment.numeric()

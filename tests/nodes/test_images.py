@@ -18,10 +18,17 @@ from safetensors.torch import load
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
+from latentgraph.engine.execute import execute
+from latentgraph.engine.outputs import about
 from latentgraph.engine.picture import read_making
 from latentgraph.engine.ports import File, Written
+from latentgraph.engine.registry import Registry
+from latentgraph.engine.session import load_text
+from latentgraph.engine.store import open_store
+from latentgraph.nodes.grids import ImageGrid
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
-from latentgraph.nodes.ports import Image, Latent, Space
+from latentgraph.nodes.ports import Image, Latent, Picture
+from latentgraph.nodes.references import Space
 
 ABOUT = {
     "graph": "latentgraph: 1\nnodes: {a: {type: LoadModel}}  # ein Wörtchen, 猫\n",
@@ -121,8 +128,10 @@ def claiming(width: int, height: int) -> bytes:
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-@pytest.mark.parametrize("size", [(8193, 8193), (12_000, 9_000), (60_000, 60_000)])
+@pytest.mark.parametrize("size", [(8193, 8193), (12_000, 9_000), (20_000, 10_000), (60_000, 60_000)])
 def test_a_huge_claimed_size_is_refused(context: Context, size: tuple[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"it claims .* pixels; at most 67,108,864 are read"):
+        LoadImage.describe({"image": File("bomb.png", content=claiming(*size))})
     with pytest.raises(ValueError, match=r"bomb\.png claims"):
         LoadImage(image=File("bomb.png", content=claiming(*size))).run(context)
 
@@ -256,3 +265,110 @@ def test_shapes_that_are_no_pictures_are_refused() -> None:
         Image(torch.zeros(3, 8, 8))
     with pytest.raises(ValueError, match="no pictures"):
         Image(torch.zeros(1, 8, 8, 3))
+
+
+# metadata of JPEG and WebP
+
+
+def comment(content: bytes) -> dict[str, str]:
+    """What the EXIF data of a file has to say about it, as Pillow reads it."""
+    with PIL.Image.open(io.BytesIO(content)) as picture:
+        said = picture.getexif().get_ifd(0x8769)[0x9286]
+    assert said.startswith(b"ASCII\0\0\0")
+    return dict(json.loads(said[8:]))
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "webp"])
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(12, 20), (13, 1), (257, 300)])
+def test_a_saved_picture_says_how_it_was_made_and_is_the_same(
+    context: Context, format: str, channels: int, size: tuple[int, int]
+) -> None:
+    image = random_image(channels, height=size[0], width=size[1])
+    file = SaveImage(image=image, format=format).run(context)
+    (plain,) = file.written()
+    told = type(file).described(plain, ABOUT)
+    texts = chunks(told.content) if format == "png" else comment(told.content)
+    assert texts["latentgraph.graph"] == ABOUT["graph"]
+    assert json.loads(texts["latentgraph.params"]) == ABOUT["params"]
+    before, after = (
+        LoadImage(image=File("a", content=one)).run(context).pixels for one in (plain.content, told.content)
+    )
+    assert torch.equal(before, after)
+    assert type(file).described(plain, ABOUT) == told
+
+
+def test_a_lossless_webp_keeps_its_size_and_opacity(context: Context) -> None:
+    for mode in ("RGB", "RGBA"):
+        stream = io.BytesIO()
+        PIL.Image.new(mode, (21, 10), (255, 0, 0, 128)[: len(mode)]).save(stream, "WEBP", lossless=True)
+        told = Picture.described(Written(".webp", stream.getvalue()), ABOUT).content
+        with PIL.Image.open(io.BytesIO(told)) as picture:
+            assert (picture.size, picture.mode) == ((21, 10), mode)
+        assert comment(told)["latentgraph.graph"] == ABOUT["graph"]
+
+
+def test_more_than_a_jpeg_can_hold_is_left_out_whole(context: Context) -> None:
+    (plain,) = SaveImage(image=random_image(), format="jpeg").run(context).written()
+    fits, too_long = ({"graph": "x" * length} for length in (65_000, 66_000))
+    assert comment(Picture.described(plain, fits).content)["latentgraph.graph"] == fits["graph"]
+    assert Picture.described(plain, too_long) == plain
+
+
+def test_files_that_no_node_made_stay_as_they_are() -> None:
+    (plain,) = random_image().written()
+    assert File.described(plain, ABOUT) == plain
+
+
+def test_a_run_writes_saved_pictures_with_their_making_also_from_the_store(tmp_path: Path) -> None:
+    (tmp_path / "in.png").write_bytes(png())
+    text = """
+latentgraph: 1
+params: {picture: {type: Image}}
+nodes: {saved: {type: SaveImage, inputs: {image: $params.picture, format: jpeg}}}
+outputs: {file: $saved}
+"""
+    for _ in range(2):
+        graph = load_text(text, "test", "test.yaml", tmp_path, Registry([LoadImage, SaveImage]))
+        checked = graph.check(picture=str(tmp_path / "in.png"))
+        done = execute(checked, store=open_store(tmp_path / "store"))
+        assert isinstance(done.outputs["file"], Picture), done.failures
+        (written,) = done.outputs["file"].written()
+        assert comment(Picture.described(written, about(checked, {})).content)["latentgraph.graph"] == text
+
+
+# grids
+
+
+def test_a_grid_has_labels_above_its_columns_and_beside_its_rows(context: Context) -> None:
+    black = Image(torch.zeros(6, 3, 8, 8))
+    plain = ImageGrid(images=black, columns=3, cell=40).run(context).pixels[0, 0]
+    words = {"column_labels": ("a", "bb", "ccc"), "row_labels": ("first row", "second")}
+    grid = ImageGrid(images=black, cell=40, **words).run(context).pixels[0, 0]
+    high, wide = (after - before for after, before in zip(grid.shape, plain.shape, strict=True))
+    assert high > 0
+    assert wide > 0
+    assert torch.equal(grid[high:, wide:], plain)  # the pictures are where they were, moved by the labels
+    assert (grid[:high, wide:] < 0.5).any()
+    assert (grid[high:, :wide] < 0.5).any()
+    assert (grid[:high, :wide] > 0.99).all()
+    other = ImageGrid(images=black, cell=40, **words | {"row_labels": ("first row", "other")}).run(context).pixels[0, 0]
+    half = high + (len(grid) - high) // 2
+    assert torch.equal(grid[:half, :wide], other[:half, :wide])
+    assert not torch.equal(grid[half:, :wide], other[half:, :wide])
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            {"column_labels": ("a", "b", "c"), "row_labels": ("x",)},
+            "there are 2 rows of 3 pictures, but 1 values in row",
+        ),
+        ({"column_labels": tuple("abcdefg")}, "there are 6 pictures, but 7 values in column_labels"),
+        ({"labels": ("a",)}, "there are 6 pictures, but 1 values in labels"),
+    ],
+)
+def test_labels_that_are_too_few_or_too_many_are_refused(context: Context, labels: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ImageGrid(images=random_image(count=6), **labels).run(context)

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from latentgraph.engine.context import Context
-from latentgraph.nodes.conditioning import CFGCombine, CLIPEncode
+from latentgraph.nodes.conditioning import CLIPEncode
+from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.latents import EmptyLatent, VAEDecode, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.ports import Image

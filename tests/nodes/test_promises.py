@@ -70,7 +70,16 @@ class Same(Node):
         return Image(self.image.pixels + 0.01)
 
 
-REGISTRY = Registry([Gray, Brighten, Sly, Top, Same])
+class Copied(Node):
+    """The same picture once more."""
+
+    image: Image
+
+    def run(self, context: Context) -> Image:
+        return Image(self.image.pixels.clone())
+
+
+REGISTRY = Registry([Gray, Brighten, Sly, Top, Same, Copied])
 
 
 def run(nodes: str, last: str, **options: object) -> Run:
@@ -115,6 +124,19 @@ def test_a_value_is_let_go_as_soon_as_no_node_needs_it():
     )
     assert run(nodes, "n5").status == "done"
     assert ALIVE == [1, 0, 0, 0, 0]
+
+
+def test_a_value_that_two_nodes_gave_stays_until_nobody_needs_either():
+    nodes = "  gray: {type: Gray}\n" + "\n".join(
+        f"  n{index}: {{type: Copied, inputs: {{image: ${'gray' if index == 1 else f'n{index - 1}'}}}}}"
+        for index in range(1, 5)
+    )
+    MADE.clear()
+    done = run(nodes, "n4")
+    assert done.status == "done"
+    assert set(done.nodes.values()) == {"computed"}
+    assert len(MADE) == 1
+    assert done.outputs["image"].pixels.mean() == 0.5
 
 
 @pytest.mark.parametrize("memory", [0, 512 * 1024**2])

@@ -19,11 +19,15 @@ from latentgraph.engine.context import Cancelled, Context
 from latentgraph.engine.digest import digest
 from latentgraph.engine.ports import PortType
 from latentgraph.nodes.conditioning import CLIPEncode
-from latentgraph.nodes.diffusion import denoise, resuming
+from latentgraph.nodes.diffusion import resuming
+from latentgraph.nodes.diffusion.native import SigmaWalk
 from latentgraph.nodes.diffusion.samplers import SAMPLERS
+from latentgraph.nodes.diffusion.scheduled import SchedulerWalk
+from latentgraph.nodes.diffusion.schedulers import new_scheduler
+from latentgraph.nodes.guides import CFG
 from latentgraph.nodes.latents import EmptyLatent, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
-from latentgraph.nodes.ports import CFG, Image, Latent
+from latentgraph.nodes.ports import Image, Latent
 from latentgraph.nodes.sampling import KSampler
 
 pytestmark = [
@@ -37,20 +41,16 @@ EVERY = [*SAMPLERS, *(f"diffusers:{name}" for name in test_parity.BOTH_WAYS + te
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Grows by one with each evaluation of a model."""
+    """Grows by one with each move of a sampling: a step, or an evaluation by a scheduler of diffusers."""
     made: list[int] = []
-    predictor = denoise.predictor
+    for kind in (SigmaWalk, SchedulerWalk):
+        moved = kind.__call__
 
-    def counting(*arguments: Any) -> denoise.Prediction:
-        predict = predictor(*arguments)
-
-        def predicted(*given: Any) -> torch.Tensor:
+        def counting(self: Any, *given: Any, moved: Any = moved) -> torch.Tensor:
             made.append(1)
-            return predict(*given)
+            return moved(self, *given)
 
-        return predicted
-
-    monkeypatch.setattr(denoise, "predictor", counting)
+        monkeypatch.setattr(kind, "__call__", counting)
     return made
 
 
@@ -138,7 +138,7 @@ def test_it_may_be_stopped_again_and_again(node: Callable[..., KSampler], counte
 
 
 def test_what_is_shown_goes_on_where_it_stood(node: Callable[..., KSampler]) -> None:
-    sampler, states = node(sampler="heun"), Kept()
+    sampler, states = node(sampler="diffusers:HeunDiscreteScheduler"), Kept()
     stopped(sampler, cancelled_after(4, states))
     shown: list[int] = []
     sampler.run(Context(states=states, report=lambda kind, content: shown.append(content.get("step", -1))))
@@ -215,16 +215,13 @@ def kept_at(monkeypatch: pytest.MonkeyPatch, evaluation: float, keeping: float, 
     class Counting(Context):
         def save(self, prefix_key: object, state: PortType) -> None:
             clock[0] += keeping
-            kept.append(state.evaluations)  # type: ignore[attr-defined]
-
-    class Scheduler:
-        data = None
+            kept.append(state.moves)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(resuming.time, "monotonic", lambda: clock[0])
-    states = resuming.Resuming(Counting(), Scheduler(), [torch.Generator()], "covered")
+    states = resuming.Resuming(Counting(), [torch.Generator()], "covered")
     for index in range(count):
         clock[0] += evaluation
-        states.reached(index + 1, torch.zeros(1))
+        states.reached(index + 1, torch.zeros(1), dict)
     return kept
 
 
@@ -238,19 +235,19 @@ def test_keeping_states_takes_a_small_share_of_the_time(monkeypatch: pytest.Monk
     assert 1 < len(kept) <= 1000 * 0.02 / 3 + 2
 
 
-def test_a_scheduler_that_cannot_be_taken_up_again_is_not_kept(node: Callable[..., KSampler]) -> None:
+def test_a_sampling_that_cannot_be_taken_up_again_is_not_kept() -> None:
     states = Kept()
-
-    class Odd:
-        def __init__(self) -> None:
-            self.secret = object()
-
-    keeper = resuming.Resuming(Context(states=states, cancelled=lambda: True), Odd(), [], "covered")
-    keeper.reached(1, torch.zeros(1))
+    keeper = resuming.Resuming(Context(states=states, cancelled=lambda: True), [], "covered")
+    keeper.reached(1, torch.zeros(1), lambda: None)
+    keeper.reached(1, torch.zeros(2, 3).t(), dict)
     assert states.states == {}
-    keeper.scheduler = type("Known", (), {})()
-    keeper.reached(1, torch.zeros(1, 2).t())
+    keeper.reached(1, torch.zeros(1, 2).t(), dict)
     assert len(states.states) == 1
-    states.states.clear()
-    keeper.reached(1, torch.zeros(2, 3).t())
-    assert states.states == {}
+
+
+def test_what_a_scheduler_remembers_is_kept_only_where_it_is_data(loaded: Loaded) -> None:
+    scheduler = new_scheduler(loaded.model, "diffusers:DDIMScheduler", "model")
+    walk = SchedulerWalk(loaded.model, scheduler, 3, 0, [])
+    assert walk.state() is not None
+    scheduler.secret = object()
+    assert walk.state() is None

@@ -18,8 +18,10 @@ from hypothesis import strategies as st
 from latentgraph.engine.digest import digest
 from latentgraph.engine.ports import Folder, PortType, port_types
 from latentgraph.nodes.codec import DTYPES, TENSORS
+from latentgraph.nodes.guides import CFG, Cond, Conditioning, Guidance
 from latentgraph.nodes.models import Loaded
-from latentgraph.nodes.ports import CFG, Cond, Conditioning, Guidance, Image, Latent, Space, Vae, Weights
+from latentgraph.nodes.ports import Image, Latent
+from latentgraph.nodes.references import Space, Vae, Weights
 from latentgraph.nodes.training.data import Dataset, Scenes
 from latentgraph.nodes.training.emoji import Scene
 
@@ -51,7 +53,7 @@ VALUES = {
     "latent": lambda: Latent(some(2, 4, 3, 5), SPACE, generators=(b"\0" * 5056, bytes(range(256)))),
     "canvas": lambda: Latent(torch.zeros(1, 4, 8, 8), SPACE, empty=True),
     "image": lambda: Image(some(2, 3, 6, 7)),
-    "trained": lambda: Vae(Weights("vae", "sd", Folder.of({"config.json": b"{}", "a.safetensors": b"\xff" * 100}))),
+    "trained": lambda: Vae(Weights("vae", "sd1", Folder.of({"config.json": b"{}", "a.safetensors": b"\xff" * 100}))),
     "data": lambda: Dataset(
         torch.arange(24, dtype=torch.uint8).reshape(2, 3, 2, 2), (("a", "b"), ()), {"x": ("y",)}, ({"x": "y"},) * 2
     ),

@@ -167,6 +167,7 @@ def learned(monkeypatch) -> list[int]:
 
 def digests(trained) -> list[str]:
     value = trained[0]
+    value = getattr(value, "encoders", (value,))[0]
     folder = value.folder if hasattr(value, "folder") else value.weights.folder
     return [file.digest for file in folder.files]
 

@@ -12,7 +12,7 @@ WORDS = ("red", "apple", "on", "blue", "dog")
 LENGTH = 12
 
 
-def tokenizer() -> CLIPTokenizer:
+def tokenizer(**options: Any) -> CLIPTokenizer:
     """CLIP's byte pair encoding with just enough merges to make one token of each of WORDS."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(code) for code in printable]
@@ -28,7 +28,7 @@ def tokenizer() -> CLIPTokenizer:
     tokens = [*letters, *(letter + "</w>" for letter in letters), *dict.fromkeys("".join(pair) for pair in merges)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH, **options)
 
 
 def build(folder: Path, scheduler: dict[str, Any] | None = None) -> Path:
