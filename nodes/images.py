@@ -11,7 +11,7 @@ from .areas import Fit, all_known, check_pixels, size_of_fit, size_of_scale
 from .facts import ImageFacts, check_index, fact
 from .latents import Side
 from .png import size_of
-from .ports import Image, Picture
+from .ports import Image, PictureFile
 
 Method = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
@@ -140,13 +140,13 @@ class SaveImage(Node, category="images"):
     quality: int = Field(90, ge=1, le=100, description="of JPEG and WebP: smaller files at lower numbers")
     index: int | None = Field(None, ge=0, description="which picture of a batch, from 0; needed where it has several")
 
-    def run(self, context: Context) -> Picture:
+    def run(self, context: Context) -> PictureFile:
         from .diffusion.pixels import encoded
 
         check_index(self.index, len(self.image.pixels))
         picture = self.image.pixels[self.index or 0]
         suffix = "jpg" if self.format == "jpeg" else self.format
-        return Picture(f"image.{suffix}", content=encoded(picture, self.format, quality=self.quality))
+        return PictureFile(f"image.{suffix}", content=encoded(picture, self.format, quality=self.quality))
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:

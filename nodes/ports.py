@@ -111,7 +111,7 @@ class Image(PortType, codec=TENSORS, reader="LoadImage"):
 
 
 @dataclass(frozen=True, eq=False)
-class Picture(File):
+class PictureFile(File):
     """A picture file that a node made: unlike any other file it says how, where it is written as an output."""
 
     @classmethod

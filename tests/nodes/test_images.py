@@ -27,7 +27,7 @@ from latentgraph.engine.session import load_text
 from latentgraph.engine.store import open_store
 from latentgraph.nodes.grids import ImageGrid
 from latentgraph.nodes.images import LoadImage, ResizeImage, SaveImage
-from latentgraph.nodes.ports import Image, Latent, Picture
+from latentgraph.nodes.ports import Image, Latent, PictureFile
 from latentgraph.nodes.references import Space
 
 ABOUT = {
@@ -302,7 +302,7 @@ def test_a_lossless_webp_keeps_its_size_and_opacity(context: Context) -> None:
     for mode in ("RGB", "RGBA"):
         stream = io.BytesIO()
         PIL.Image.new(mode, (21, 10), (255, 0, 0, 128)[: len(mode)]).save(stream, "WEBP", lossless=True)
-        told = Picture.described(Written(".webp", stream.getvalue()), ABOUT).content
+        told = PictureFile.described(Written(".webp", stream.getvalue()), ABOUT).content
         with PIL.Image.open(io.BytesIO(told)) as picture:
             assert (picture.size, picture.mode) == ((21, 10), mode)
         assert comment(told)["latentgraph.graph"] == ABOUT["graph"]
@@ -311,8 +311,8 @@ def test_a_lossless_webp_keeps_its_size_and_opacity(context: Context) -> None:
 def test_more_than_a_jpeg_can_hold_is_left_out_whole(context: Context) -> None:
     (plain,) = SaveImage(image=random_image(), format="jpeg").run(context).written()
     fits, too_long = ({"graph": "x" * length} for length in (65_000, 66_000))
-    assert comment(Picture.described(plain, fits).content)["latentgraph.graph"] == fits["graph"]
-    assert Picture.described(plain, too_long) == plain
+    assert comment(PictureFile.described(plain, fits).content)["latentgraph.graph"] == fits["graph"]
+    assert PictureFile.described(plain, too_long) == plain
 
 
 def test_files_that_no_node_made_stay_as_they_are() -> None:
@@ -332,9 +332,9 @@ outputs: {file: $saved}
         graph = load_text(text, "test", "test.yaml", tmp_path, Registry([LoadImage, SaveImage]))
         checked = graph.check(picture=str(tmp_path / "in.png"))
         done = execute(checked, store=open_store(tmp_path / "store"))
-        assert isinstance(done.outputs["file"], Picture), done.failures
+        assert isinstance(done.outputs["file"], PictureFile), done.failures
         (written,) = done.outputs["file"].written()
-        assert comment(Picture.described(written, about(checked, {})).content)["latentgraph.graph"] == text
+        assert comment(PictureFile.described(written, about(checked, {})).content)["latentgraph.graph"] == text
 
 
 # grids
