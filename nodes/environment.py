@@ -11,8 +11,10 @@ from pathlib import Path
 from latentgraph.engine.distributions import version_of
 from latentgraph.engine.problems import UserError
 
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG", ":4096:8"
-"""Without it cuBLAS may add in another order from run to run."""
+STEADY = {"CUBLAS_WORKSPACE_CONFIG": ":4096:8", "MKL_CBWR": "AUTO,STRICT"}
+"""Environment variables that are set unless they are. Without them cuBLAS may add in another order from run to run, and
+MKL with another address: the weights of a mapped file lie where they lie, and the processor decides what of it matters.
+"""
 
 LIBRARIES = ("torch", "diffusers", "transformers", "tokenizers", "numpy", "scipy", "torchsde")
 """What computes, also where only diffusers imports it."""
@@ -59,9 +61,7 @@ def numeric() -> dict[str, str]:
     """
     libraries = {name: version_of(name) for name in LIBRARIES}
     maker, vectors = _processor()
-    variables = {WORKSPACE[0]: WORKSPACE[1]} | {
-        name: value for name, value in os.environ.items() if name.startswith(VARIABLES)
-    }
+    variables = STEADY | {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)}
     return {
         "device": "; ".join(sorted(set(_gpus()))) if device() == "cuda" else device().removeprefix("cpu"),
         "processor": " ".join([_machine(), maker, *vectors]),

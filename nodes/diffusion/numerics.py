@@ -10,9 +10,10 @@ import torch
 
 from latentgraph.engine.problems import UserError
 
-from ..environment import WORKSPACE, device, dtype, threads, vae_dtype
+from ..environment import STEADY, device, dtype, threads, vae_dtype
 
-os.environ.setdefault(*WORKSPACE)  # before CUDA starts
+for name, value in STEADY.items():  # before cuBLAS and MKL start
+    os.environ.setdefault(name, value)
 torch.set_num_threads(threads())
 torch.use_deterministic_algorithms(True)
 torch.utils.deterministic.fill_uninitialized_memory = False  # only costs time: nothing here reads unwritten memory

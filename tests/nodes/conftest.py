@@ -1,6 +1,9 @@
 import os
 
+from latentgraph.nodes.environment import STEADY
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.update(STEADY)  # the models that tests make use torch before latentgraph does
 
 from collections.abc import Callable
 from pathlib import Path
