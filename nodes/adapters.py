@@ -19,7 +19,7 @@ from .diffusion.vae_files import configuration, family_of, is_original
 from .facts import fact
 from .model_files import ModelKind
 from .model_paths import find_model
-from .references import Clip, Model, Patch, Vae, Weights
+from .references import FAMILIES, Clip, Model, Patch, Vae, Weights
 
 Source = File | Folder | str
 
@@ -131,6 +131,9 @@ def _vae(source: Source, model: Model | None) -> Vae:
     found = located(source, "vae")
     if isinstance(found, Folder):
         weights = in_folder("vae", "sd1", found, "block_out_channels")
+        name = weights.config.get("_class_name", "AutoencoderKL")
+        if name != "AutoencoderKL":
+            raise ValueError(f"{found.path} holds a {name}, only an AutoencoderKL can be used")
         vae = Vae(replace(weights, family=family_of(weights.config)))
     else:
         tensors = shapes(found)
@@ -142,7 +145,10 @@ def _vae(source: Source, model: Model | None) -> Vae:
             raise ValueError(f"{found.path or found.name} cannot be used as a VAE: {error}") from None
         vae = Vae(alone("vae", family_of(config), found, config, original=is_original(tensors)))
     if model is not None and vae.space != model.space:
-        raise ValueError(f"the VAE is for another model: it has {vae.space}, the model {model.space}")
+        raise ValueError(
+            f"{found.path or 'the VAE'} is for another model: it has {vae.space}, the model {model.space}: take one of"
+            f" {FAMILIES[model.family]}"
+        )
     return vae
 
 
@@ -254,5 +260,8 @@ def concerning(name: str) -> Iterator[None]:
         yield
     except Wrong:
         raise
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        said = f"{error.filename} cannot be read: {error.strerror}" if error.filename else str(error)
+        raise Wrong(name, said) from error
+    except ValueError as error:
         raise Wrong(name, str(error)) from error

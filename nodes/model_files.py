@@ -10,6 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from latentgraph.engine.ports import File
+
+from .diffusion.headers import Header, header
+
 ModelKind = Literal[
     "checkpoint",
     "lora",
@@ -46,23 +50,10 @@ class About:
     family: str
 
 
-def header(path: Path) -> dict[str, Any]:
-    """The tensors of a safetensors file by name, each with `dtype` and `shape`. Raises ValueError for another file."""
-    try:
-        with path.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError
-            found = dict(json.loads(stream.read(length)))
-        return {name: entry for name, entry in found.items() if name != "__metadata__" and math.prod(entry["shape"])}
-    except (ValueError, TypeError, LookupError, RecursionError):
-        raise ValueError(f"{path} is no safetensors file, or a damaged one") from None
-
-
 def kind_of_file(path: Path) -> ModelKind | None:
     """What a safetensors file is for, None where its tensors' names do not tell. Raises OSError."""
     try:
-        names = header(path).keys()
+        names = header(File.at(path)).shapes.keys()
     except ValueError:
         return None
     return next((kind for kind, told in _TOLD.items() if told(names)), None)
@@ -77,24 +68,24 @@ def kind_of_folder(path: Path) -> ModelKind | None:
 def about(path: Path, kind: ModelKind | None) -> About:
     """Raises OSError and ValueError for files that cannot be read."""
     files = sorted(path.rglob("*.safetensors")) if path.is_dir() else [path]
-    headers = [header(file) for file in files]
+    headers = [header(File.at(file)) for file in files]
     counts: Counter[str] = Counter()
-    for entries in headers:
-        for entry in entries.values():
-            counts[str(entry["dtype"])] += math.prod(entry["shape"])
+    for found in headers:
+        for name, shape in found.shapes.items():
+            counts[found.types[name]] += math.prod(shape)
     dtype = counts.most_common(1)[0][0] if counts else ""
     size = sum(file.stat().st_size for file in (path.rglob("*") if path.is_dir() else files) if file.is_file())
     return About(size, dtype, _family(path, kind, headers))
 
 
-def _family(path: Path, kind: ModelKind | None, headers: list[dict[str, Any]]) -> str:
+def _family(path: Path, kind: ModelKind | None, headers: list[Header]) -> str:
     if kind == "checkpoint":
         from .diffusion.layout import components
 
         return components(path)[0].family
-    shapes = {name: tuple(entry["shape"]) for entries in headers for name, entry in entries.items()}
+    shapes = {name: shape for found in headers for name, shape in found.shapes.items()}
     if kind == "embedding":
-        widths = {shape[-1] for shape in shapes.values()}
+        widths = {shape[-1] for shape in shapes.values() if shape}
         return "sdxl" if {"clip_l", "clip_g"} <= shapes.keys() else WIDTHS.get(max(widths), "") if widths else ""
     if kind in ("lora", "controlnet", "image_adapter"):
         return next((WIDTHS[width] for width in _token_widths(shapes) if width in WIDTHS), "")

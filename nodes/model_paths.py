@@ -133,6 +133,8 @@ def find_model(name: str, kind: ModelKind) -> Path:
     Raises ValueError where there is none, where several are called so, and for pickled files; NotAllowed (which is one)
     for a path outside of what graphs may read here.
     """
+    if not name.strip():
+        raise ValueError(f"it is empty: give the name or the path of a {_called(kind)}")
     refused: NotAllowed | None = None
     try:
         path = place(name)
@@ -205,6 +207,8 @@ def _below(folder: Path, base: Path, kind: ModelKind | None, seen: set[Path]) ->
 def _by_name(name: str, kind: ModelKind) -> Path | None:
     called = [found for found in models() if found.goes_by(name)]
     fitting = [found for found in called if found.told_kind() == kind or (found.kind is None and found.pickled)]
+    # A file that tells nothing of itself may be damaged: whoever loads it says how.
+    fitting = fitting or [found for found in called if found.told_kind() is None and found.path.is_file()]
     for better in (lambda found: found.name == name, lambda found: not found.pickled):
         fitting = [found for found in fitting if better(found)] or fitting
     if len(fitting) > 1:

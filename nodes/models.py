@@ -6,9 +6,10 @@ from typing import Any, Literal, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.digest import digest
-from latentgraph.engine.node import Field, Node, Wrong
+from latentgraph.engine.node import Field, Node
 from latentgraph.engine.ports import Folder
 
+from .adapters import concerning
 from .model_paths import find_model
 from .references import Clip, Model, Vae
 
@@ -52,10 +53,8 @@ class LoadModel(Node, category="models"):
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
         if "name" not in known:
             return {}
-        try:
+        with concerning("name"):
             return _loaded(known["name"], known.get("t5"), known.get("prediction"))._asdict()
-        except (OSError, ValueError) as error:
-            raise Wrong("name", str(error)) from error
 
     def fingerprint(self) -> list[str]:
         """The digests of the three parts: what lies in the folder or file, of which the name says nothing."""

@@ -57,7 +57,9 @@ def from_file(path: Path, t5: Folder | None = None, prediction: str | None = Non
         ]
         _check_types(found)
     except ValueError as error:
-        raise ValueError(f"{path}, a file of {FAMILIES[family]}, cannot be loaded: {error}") from None
+        raise ValueError(
+            f"{path}, a file of {FAMILIES[family]}, cannot be loaded: {error}; download it again, or take another"
+        ) from None
     scheduler = shipped["scheduler"]
     if kind == "unet":
         scheduler["prediction_type"] = prediction or _prediction(found, family, denoiser)

@@ -50,6 +50,8 @@ def configuration(shapes: Shapes) -> dict[str, Any]:
         first, added = "input_blocks.0.0.weight", "label_emb.0.0.weight"
     else:
         raise ValueError("it has neither controlnet_cond_embedding nor input_hint_block, as ControlNets have")
+    if first not in shapes:
+        raise ValueError(f"it lacks {first}")
     keys = [shape for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")]
     linear = any(len(shape) == 2 for name, shape in shapes.items() if name.endswith("proj_in.weight"))
     if not keys or not levels:

@@ -36,6 +36,8 @@ def vectors(file: File, index: int) -> Tensor:
     if index >= len(names):
         raise ValueError(f"{_where(file)} has vectors for {len(names)} text encoder, none for number {index + 1}")
     table = load(file.read())[names[index]].to(torch.float32)
+    if not torch.isfinite(table).all():
+        raise ValueError(f"{_where(file)} is damaged: {names[index]} holds NaN or infinity; get it anew")
     return table.reshape(-1, table.shape[-1]).contiguous()
 
 
@@ -48,8 +50,8 @@ def tables(file: File, names: Collection[str]) -> tuple[str, ...]:
         return (NAMELESS,)
     if len(names) == 1:
         return tuple(names)
-    shown = ", ".join(sorted(names)[:3])
-    raise ValueError(f"{_where(file)} is no textual inversion: it has {len(names)} tensors ({shown}, …)")
+    shown = ": " + ", ".join(sorted(names)[:3]) + (", …" if len(names) > 3 else "") if names else ""
+    raise ValueError(f"{_where(file)} is no textual inversion: it has {len(names)} tensors{shown}")
 
 
 def word(file: File) -> str:
@@ -70,6 +72,8 @@ def check_fits(file: File, clip: Clip) -> None:
     wide = [encoder.weights.config for encoder in clip.encoders if "hidden_size" in encoder.weights.config]
     for place, config in enumerate(wide, first_place(clip)):
         width, wanted = None if place >= len(names) else found[names[place]][-1:], config["hidden_size"]
+        if width and 0 in found[names[place]]:
+            raise ValueError(f"{_where(file)} has no vectors in {names[place]}: get it anew")
         if width != (wanted,):
             has = "nothing" if not width else f"vectors {width[0]} wide"
             raise ValueError(

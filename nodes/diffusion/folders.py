@@ -1,6 +1,5 @@
 """Pipeline folders in the layout of diffusers: what is in them, found without reading any weights."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ from latentgraph.engine.ports import File, Folder
 from latentgraph.engine.roots import readable
 
 from ..references import FAMILIES, Clip, Encoder, Family, Kind, Model, Vae, Weights
-from .headers import check_safetensors
+from .networks import check_settings, json_object, network_at
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,9 @@ SETTINGS: dict[str, tuple[str, ...]] = {
 }
 """What nodes ask of the configuration of a network."""
 
+WORDS = (("tokenizer.json",), ("vocab.json", "merges.txt"), ("spiece.model",))
+"""The files of which a tokenizer needs one set, to know any words."""
+
 CLIP_SETTINGS, T5_SETTINGS = ("hidden_size", "max_position_embeddings"), ("d_model",)
 
 EXTRAS = ("addition_embed_type", "class_embed_type", "encoder_hid_dim_type", "time_cond_proj_dim")
@@ -75,8 +77,10 @@ def from_folder(path: Path, t5: Folder | None = None) -> tuple[Model, Clip, Vae]
     """
     index_file = path / "model_index.json"
     if not (index_file.is_file() and readable(index_file, path)):
-        raise ValueError(f"{path} has no model_index.json, so it is no diffusers model folder")
-    index = _json(File.at(index_file))
+        files = sorted(file.name for file in path.glob("*.safetensors") if readable(file, path))
+        hint = f": of single files, name one ({', '.join(files[:3])}{', …' if len(files) > 3 else ''})" if files else ""
+        raise ValueError(f"{path} has no model_index.json, so it is no diffusers model folder{hint}")
+    index = json_object(File.at(index_file))
     parts = PIPELINES.get(str(index.get("_class_name")))
     if parts is None:
         known = ", ".join(name for name in PIPELINES if name.endswith(("nPipeline", "XLPipeline", "3Pipeline")))
@@ -91,6 +95,7 @@ def from_folder(path: Path, t5: Folder | None = None) -> tuple[Model, Clip, Vae]
     scheduler = folder.below("scheduler")
     if "scheduler_config.json" not in scheduler:
         raise ValueError(f"{path} is incomplete: it has no scheduler/scheduler_config.json")
+    json_object(scheduler["scheduler_config.json"])
     model = Model(replace(denoiser, family=family), scheduler["scheduler_config.json"], vae.space)
     found = [
         Encoder(replace(weights, family=family), _tokenizer(folder, place))
@@ -119,7 +124,7 @@ def t5_encoder(folder: Folder | None, family: Family) -> tuple[Encoder, ...]:
     names = [file for file in tokenizer.files if file.name.startswith(("tokenizer", "spiece", "special_tokens"))]
     if not names:
         raise ValueError(f"{folder.path or 'the folder'} has no tokenizer for its T5")
-    return (Encoder(weights, Folder(tuple(names), tokenizer.path)),)
+    return (Encoder(weights, _with_words(Folder(tuple(names), tokenizer.path))),)
 
 
 def check_channels(path: Path, denoiser: Weights, vae: Vae) -> None:
@@ -182,46 +187,19 @@ def _tokenizer(folder: Folder, encoder: str) -> Folder:
     found = folder.below(place)
     if not found.files:
         raise ValueError(f"{folder.path} is incomplete: it has no {place}/")
-    return found
+    return _with_words(found)
+
+
+def _with_words(tokenizer: Folder) -> Folder:
+    """The tokenizer. Raises ValueError where it knows no words: the libraries would take it for one that knows none."""
+    if not any(all(name in tokenizer for name in names) for names in WORDS):
+        listed = ", or ".join(" and ".join(names) for names in WORDS)
+        raise ValueError(f"{tokenizer.path or 'the tokenizer'} is incomplete: it has no {listed}")
+    return tokenizer
 
 
 def _network(folder: Folder, place: str, kind: Kind, family: Family) -> Weights:
-    """One network's `config.json` and weights: one safetensors file, several with an index, or the fp16 variant."""
-    inside = folder.below(place) if place else folder
-    where = f"{place}/" if place else ""
-    stem = "model" if kind == "text_encoder" else "diffusion_pytorch_model"
-    single, index, half = f"{stem}.safetensors", f"{stem}.safetensors.index.json", f"{stem}.fp16.safetensors"
-    if "config.json" not in inside:
-        raise ValueError(f"{folder.path} is incomplete: it has no {where}config.json")
-    files = [inside["config.json"]]
-    config = _json(files[0])
-    settings = SETTINGS.get(kind) or (T5_SETTINGS if "d_model" in config else CLIP_SETTINGS)
-    for setting in settings:
-        if setting not in config:
-            raise ValueError(f"{folder.path} is incomplete: its {where}config.json has no {setting}")
-    if single in inside:
-        weights = [inside[single]]
-    elif index in inside:
-        files.append(inside[index])
-        shards = sorted(set(_json(inside[index])["weight_map"].values()))
-        missing = [name for name in shards if name not in inside]
-        if missing:
-            raise ValueError(f"{folder.path} is incomplete: it has no {where}{missing[0]}, which {index} names")
-        weights = [inside[name] for name in shards]
-    elif half in inside:
-        # Under the usual name, by which the libraries find it.
-        weights = [File(single, inside[half].path, inside[half].content)]
-    else:
-        others = [file.name for file in inside.files if file.name.startswith((stem, "pytorch_model"))]
-        hint = f" (only {', '.join(others)}; pickled weights are never read)" if others else ""
-        raise ValueError(f"{folder.path} is incomplete: it has no {where}{single}{hint}")
-    for file in weights:
-        check_safetensors(file)
-    return Weights(kind, family, Folder(tuple(sorted(files + weights, key=lambda file: file.name)), inside.path))
-
-
-def _json(file: File) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file.path or file.name} is not the JSON object it should be: {error}") from None
+    weights = network_at(place, kind, family, folder, *SETTINGS.get(kind, ()))
+    if kind == "text_encoder":
+        check_settings(weights.folder["config.json"], *(T5_SETTINGS if "d_model" in weights.config else CLIP_SETTINGS))
+    return weights

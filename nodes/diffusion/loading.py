@@ -1,8 +1,7 @@
 """Reading networks and tokenizers from their files, by the classes of diffusers and transformers."""
 
-import io
-import json
 import math
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -14,9 +13,11 @@ import diffusers
 import transformers
 from torch import nn
 
-from latentgraph.engine.ports import File, Folder
+from latentgraph.engine.ports import Folder
 
 from ..references import Kind, Weights
+from .headers import header
+from .networks import json_object
 from .numerics import torch
 from .single_files import PREFIXES, read_checkpoint
 
@@ -49,6 +50,9 @@ TOKENIZERS: dict[str, Any] = {
     "T5TokenizerFast": transformers.T5Tokenizer,
 }
 
+MISSHAPEN = re.compile(r"(\S+) expected shape torch\.Size\((\[.*?\])\), but got torch\.Size\((\[.*?\])\)")
+"""In diffusers' message: a tensor's name, its shape by the configuration, and its shape in the file."""
+
 CHECKPOINT = "checkpoint.safetensors"
 """What a file in the layout of the original authors is called among a network's files."""
 
@@ -59,8 +63,8 @@ def elements(weights: Weights) -> int:
     for file in weights.folder.files:
         if file.name.endswith(".safetensors"):
             try:
-                shapes = {name: entry["shape"] for name, entry in _header(file).items() if name != "__metadata__"}
-            except (OSError, ValueError, LookupError, TypeError):
+                shapes = header(file).shapes
+            except (OSError, ValueError):
                 continue
             inside = _prefix(weights) if file.name == CHECKPOINT else ""
             wanted = [shape for name, shape in shapes.items() if name.startswith(inside)]
@@ -85,7 +89,7 @@ def read_tokenizer(folder: Folder) -> Any:
     """The tokenizer whose files are in a folder. Raises ValueError where they are none."""
     name = "CLIPTokenizer"
     if "tokenizer_config.json" in folder:
-        name = _config(folder["tokenizer_config.json"]).get("tokenizer_class") or name
+        name = json_object(folder["tokenizer_config.json"]).get("tokenizer_class") or name
     where = folder.path or "the tokenizer"
     if name not in TOKENIZERS:
         raise ValueError(f"the tokenizer in {where} is a {name}; known are {', '.join(TOKENIZERS)}")
@@ -105,7 +109,7 @@ def _from_folder(weights: Weights, dtype: torch.dtype) -> nn.Module:
     where = _where(weights)
     network_class = _class(weights)
     if issubclass(network_class, transformers.PreTrainedModel):
-        options: dict[str, Any] = {"dtype": dtype}
+        options: dict[str, Any] = {"dtype": dtype, "ignore_mismatched_sizes": True}  # they are in the report then
     else:
         options = {"torch_dtype": dtype, "use_safetensors": True}
     with _on_disk(weights.folder) as path:
@@ -115,14 +119,23 @@ def _from_folder(weights: Weights, dtype: torch.dtype) -> nn.Module:
             )
         except Exception as error:
             # Which exception it is depends on the library and on what is wrong; the cause keeps the details.
+            shapes = MISSHAPEN.search(str(error))
+            if shapes is not None:
+                raise _misshapen(where, *shapes.groups()) from error
             reason = str(error).replace(str(path), str(where)).strip().split("\n")[0]
             raise ValueError(f"the weights in {where} cannot be loaded: {reason}") from error
+    for name, found, wanted in sorted(report["mismatched_keys"]):
+        raise _misshapen(where, name, list(wanted), list(found))
     missing = sorted(report["missing_keys"])
     if missing:
         raise ValueError(
             f"the weights in {where} are incomplete: {len(missing)} tensors are missing, {missing[0]} first"
         )
     return network.to(dtype)  # also what a class would rather keep in float32
+
+
+def _misshapen(where: object, name: str, wanted: object, found: object) -> ValueError:
+    return ValueError(f"the weights in {where} are not those of its config.json: {name} is {found}, not {wanted}")
 
 
 def _class(weights: Weights) -> Any:
@@ -152,19 +165,6 @@ def _where(weights: Weights) -> object:
     if CHECKPOINT in weights.folder and weights.folder[CHECKPOINT].path:
         return weights.folder[CHECKPOINT].path
     return weights.folder.path or f"the {weights.kind}"
-
-
-def _header(file: File) -> dict[str, Any]:
-    """The header of a safetensors file: 8 bytes with its length, then JSON with the place of every tensor."""
-    with file.path.open("rb") if file.path is not None else io.BytesIO(file.read()) as stream:
-        return dict(json.loads(stream.read(int.from_bytes(stream.read(8), "little"))))
-
-
-def _config(file: File) -> dict[str, Any]:
-    try:
-        return dict(json.loads(file.read()))
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{file.path or file.name} is not the JSON object it should be: {error}") from None
 
 
 @contextmanager

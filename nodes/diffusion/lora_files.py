@@ -77,7 +77,8 @@ def check_fits(file: File, model: Model, clip: Clip | None) -> None:
         networks |= dict(zip(parts_of(clip), (encoder.weights for encoder in clip.encoders), strict=True))
     if not found.parts & set(networks):
         raise ValueError(
-            f"{where} is a LoRA for {', '.join(sorted(found.parts))}; to change are {', '.join(sorted(networks))}"
+            f"{where} is a LoRA for another family: it changes a {' and a '.join(sorted(found.parts))}, the"
+            f" {FAMILIES[model.family]} model has a {' and a '.join(sorted(networks))}"
         )
     for part in sorted(found.parts & set(networks)):
         width, wanted = found.widths.get(part), _width(networks[part], model if part == "unet" else None)

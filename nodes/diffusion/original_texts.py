@@ -55,14 +55,14 @@ PLACES: dict[Family, tuple[Place, ...]] = {
 def clip_config(shapes: Shapes, place: Place) -> dict[str, Any]:
     """transformers' configuration. Raises ValueError where this is no CLIP with the usual vocabulary."""
     if place.open:
-        table, places = shape_of(shapes, "token_embedding.weight"), shape_of(shapes, "positional_embedding")
+        table, places = shape_of(shapes, "token_embedding.weight", 2), shape_of(shapes, "positional_embedding", 2)
         layers, inner = count(shapes, "transformer.resblocks"), "transformer.resblocks.0.mlp.c_fc.weight"
-        projection = shapes.get("text_projection", table)[-1]
+        projection = shape_of({"text_projection": table} | shapes, "text_projection", 2)[-1]
     else:
-        table = shape_of(shapes, "embeddings.token_embedding.weight")
-        places = shape_of(shapes, "embeddings.position_embedding.weight")
+        table = shape_of(shapes, "embeddings.token_embedding.weight", 2)
+        places = shape_of(shapes, "embeddings.position_embedding.weight", 2)
         layers, inner = count(shapes, "encoder.layers"), "encoder.layers.0.mlp.fc1.weight"
-        projection = shapes.get("text_projection.weight", table[::-1])[0]
+        projection = shape_of({"text_projection.weight": table[::-1]} | shapes, "text_projection.weight", 2)[0]
     if table[0] != WORDS:
         raise ValueError(f"its text encoder knows {table[0]:,} tokens, CLIP's vocabulary has {WORDS:,}")
     return {
@@ -70,7 +70,7 @@ def clip_config(shapes: Shapes, place: Place) -> dict[str, Any]:
         "model_type": "clip_text_model",
         "vocab_size": table[0],
         "hidden_size": table[1],
-        "intermediate_size": shape_of(shapes, inner)[0],
+        "intermediate_size": shape_of(shapes, inner, 2)[0],
         "num_hidden_layers": layers - place.left_out,
         "num_attention_heads": max(1, table[1] // HEAD),
         "max_position_embeddings": places[0],

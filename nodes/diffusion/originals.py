@@ -25,16 +25,16 @@ class Layer(NamedTuple):
 
 def unet_config(shapes: Shapes) -> dict[str, Any]:
     """Raises ValueError where the U-Net is not built as Stable Diffusion's are."""
-    first, last = shape_of(shapes, "input_blocks.0.0.weight"), shape_of(shapes, "out.2.weight")
+    first, last = shape_of(shapes, "input_blocks.0.0.weight", 4), shape_of(shapes, "out.2.weight", 4)
     levels = _levels(shapes)
-    keys = [shape for name, shape in shapes.items() if name.endswith("attn2.to_k.weight")]
+    keys = [shape_of(shapes, name, 2) for name in shapes if name.endswith("attn2.to_k.weight")]
     depths = [level[0].depth for level in levels]
     middle = count(shapes, "middle_block.1.transformer_blocks")
     if not keys or not middle or any(set(level) != {level[0]} or len(level) != len(levels[0]) for level in levels):
         raise ValueError("its U-Net is not built as Stable Diffusion's: the layers of a level differ, or read no text")
     if depths[-1] not in (0, middle):
         raise ValueError(f"its U-Net has {middle} blocks in the middle and {depths[-1]} beside it, as no known family")
-    linear = len(shape_of(shapes, "middle_block.1.proj_in.weight")) == 2
+    linear = len(shape_of(shapes, "middle_block.1.proj_in.weight", 2, 4)) == 2
     config: dict[str, Any] = {
         "_class_name": "UNet2DConditionModel",
         "in_channels": first[1],
@@ -49,7 +49,7 @@ def unet_config(shapes: Shapes) -> dict[str, Any]:
         "use_linear_projection": linear,
     }
     if "label_emb.0.0.weight" in shapes:
-        config["projection_class_embeddings_input_dim"] = shapes["label_emb.0.0.weight"][1]
+        config["projection_class_embeddings_input_dim"] = shape_of(shapes, "label_emb.0.0.weight", 2)[1]
     return config
 
 
@@ -129,19 +129,19 @@ def unet_tensors(config: Mapping[str, Any]) -> dict[str, Shape]:
 
 def transformer_config(shapes: Shapes) -> dict[str, Any]:
     """Raises ValueError where the transformer is not built as Stable Diffusion 3's are."""
-    patch, text = shape_of(shapes, "x_embedder.proj.weight"), shape_of(shapes, "context_embedder.weight")
-    places = shape_of(shapes, "pos_embed")
+    patch, text = shape_of(shapes, "x_embedder.proj.weight", 4), shape_of(shapes, "context_embedder.weight", 2)
+    places = shape_of(shapes, "pos_embed", 3)
     return {
         "_class_name": "SD3Transformer2DModel",
         "patch_size": patch[2],
         "in_channels": patch[1],
-        "out_channels": shape_of(shapes, "final_layer.linear.weight")[0] // patch[2] ** 2,
+        "out_channels": shape_of(shapes, "final_layer.linear.weight", 2)[0] // patch[2] ** 2,
         "num_layers": count(shapes, "joint_blocks"),
         "attention_head_dim": HEAD,
         "num_attention_heads": patch[0] // HEAD,
         "joint_attention_dim": text[1],
         "caption_projection_dim": text[0],
-        "pooled_projection_dim": shape_of(shapes, "y_embedder.mlp.0.weight")[1],
+        "pooled_projection_dim": shape_of(shapes, "y_embedder.mlp.0.weight", 2)[1],
         "pos_embed_max_size": math.isqrt(places[1]),
         "qk_norm": "rms_norm" if "joint_blocks.0.x_block.attn.ln_q.weight" in shapes else None,
         "dual_attention_layers": sorted(
@@ -242,10 +242,13 @@ def count(shapes: Shapes, name: str) -> int:
     return max(numbers, default=-1) + 1
 
 
-def shape_of(shapes: Shapes, name: str) -> Shape:
-    """Raises ValueError where there is no tensor of this name."""
+def shape_of(shapes: Shapes, name: str, *sides: int) -> Shape:
+    """The shape of a tensor with one of these numbers of sides, none of them 0. Raises ValueError for another one."""
     if name not in shapes:
         raise ValueError(f"it lacks {name}")
+    if len(shapes[name]) not in sides or 0 in shapes[name]:
+        wanted = " or ".join(map(str, sides))
+        raise ValueError(f"{name} is {list(shapes[name])}, where {wanted} sides are wanted, none of them 0")
     return shapes[name]
 
 
@@ -258,10 +261,10 @@ def pair(name: str, *shape: int) -> Iterator[tuple[str, Shape]]:
 def _levels(shapes: Shapes) -> list[list[Layer]]:
     levels: list[list[Layer]] = [[]]
     for number in range(1, count(shapes, "input_blocks")):
-        convolution = shapes.get(f"input_blocks.{number}.0.out_layers.3.weight")
-        if convolution is not None:
+        convolution = f"input_blocks.{number}.0.out_layers.3.weight"
+        if convolution in shapes:
             depth = count(shapes, f"input_blocks.{number}.1.transformer_blocks")
-            levels[-1].append(Layer(convolution[0], depth))
+            levels[-1].append(Layer(shape_of(shapes, convolution, 4)[0], depth))
         elif f"input_blocks.{number}.0.op.weight" in shapes:
             levels.append([])
         else:

@@ -10,7 +10,7 @@ import diffusers
 import transformers
 from accelerate import init_empty_weights
 from diffusers.loaders import single_file_utils as conversions
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from ..references import Weights
@@ -42,6 +42,8 @@ def read_checkpoint(weights: Weights) -> nn.Module:
         network, converted = READERS[weights.kind](config, tensors, prefix)
     except LookupError as error:
         raise ValueError(f"the {weights.kind} in {where} cannot be read: {error} is missing") from error
+    except SafetensorError as error:
+        raise ValueError(f"{where} is damaged, copy or download it again: {error}") from error
     wanted = network.state_dict().keys()
     fitting = {name: tensor for name, tensor in converted.items() if name in wanted and tensor is not None}
     missing = sorted(wanted - fitting.keys())
@@ -52,7 +54,8 @@ def read_checkpoint(weights: Weights) -> nn.Module:
     try:
         network.load_state_dict(fitting, assign=True)
     except RuntimeError as error:
-        raise ValueError(f"the {weights.kind} in {where} is not as its configuration says: {error}") from error
+        reason = str(error).split("\n")[1:2] or [str(error)]  # under a heading, one line for each tensor
+        raise ValueError(f"the {weights.kind} in {where} is not built as others: {reason[0].strip()}") from error
     return network
 
 

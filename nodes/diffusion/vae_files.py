@@ -41,6 +41,10 @@ def configuration(shapes: Shapes, space: Space) -> dict[str, Any]:
     if not found or first is None or latent is None:
         raise ValueError("it has no encoder and decoder, as autoencoders have")
     levels = 1 + max(level for level, _ in found)
+    if any(len(shape) != 4 or 0 in shape for shape in (first, latent, *found.values())):
+        raise ValueError("its convolutions are not shaped as those of autoencoders")
+    if any((level, 0) not in found for level in range(levels)):
+        raise ValueError("its encoder lacks layers")
     return {
         "_class_name": "AutoencoderKL",
         "in_channels": first[1],
