@@ -15,14 +15,6 @@ Tiles = Literal["auto", "on", "off"]
 """Whether an autoencoder computes in tiles: `auto` where memory is short."""
 
 
-def check_pixels(name: str, height: int, width: int) -> None:
-    """Raises Wrong where a picture file claims more pixels than are read."""
-    if height * width > MAX_PIXELS:
-        raise Wrong(
-            name, f"it claims {width:,} by {height:,} pixels; at most {MAX_PIXELS:,} are read: make the picture smaller"
-        )
-
-
 def check_area(left: int, top: int, width: int, height: int, pixels: tuple[int, int]) -> None:
     """Raises Wrong where a rectangle is not wholly in a picture of this height and width."""
     for name, other, start, length, whole in (

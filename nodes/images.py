@@ -7,7 +7,7 @@ from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.ports import File
 
-from .areas import Fit, all_known, check_pixels, size_of_fit, size_of_scale
+from .areas import MAX_PIXELS, Fit, all_known, size_of_fit, size_of_scale
 from .facts import ImageFacts, check_index, fact
 from .latents import Side
 from .png import size_of
@@ -167,7 +167,10 @@ def facts_of(known: Mapping[str, Any], name: str) -> ImageFacts | None:
         raise Wrong(name, f"{file.path or file.name} cannot be read: {error.strerror}") from None
     if pixels is None:
         return None
-    check_pixels(name, *pixels)
+    height, width = pixels
+    if height * width > MAX_PIXELS:
+        claimed = f"{file.path or file.name} claims {width:,} by {height:,} pixels"
+        raise Wrong(name, f"{claimed}; at most {MAX_PIXELS:,} are read: make the picture smaller")
     return ImageFacts(pixels, 1)
 
 

@@ -24,7 +24,8 @@ CHANGES: list[tuple[str, dict[str, Any], set[str]]] = [
     ("txt2img", {"negative_prompt": "a cat face"}, {"unwanted", "guided", *SAMPLING}),
     ("txt2img", {"seed": 7}, SAMPLING),
     ("txt2img", {"steps": 5}, SAMPLING),
-    ("txt2img", {"sampler": "ddim"}, SAMPLING),
+    ("txt2img", {"sampler": "dpmpp_2m"}, SAMPLING),
+    ("txt2img", {"sampler": "ddim"}, {"sampled"}),  # without noise of its own it is Euler's method: the same picture
     ("txt2img", {"guidance_scale": 3.0}, {"guided", *SAMPLING}),
     ("txt2img", {"guidance_scale": 5}, set()),  # what it was, as an int
     ("txt2img", {"width": 64, "height": 64}, {"canvas"}),  # the size that is usual anyway: the canvas is the same
