@@ -114,9 +114,9 @@ class Computer:
         seconds = time.perf_counter() - started
         sources = {name: text for value in taken.values() for name, text in value.sources().items()}
         if job.expected is not None:
-            _compare(job.expected, outputs)
+            _compare(job.expected, outputs, context.not_kept)
         record, stored = None, 0
-        if job.key is not None:
+        if job.key is not None and context.not_kept is None:
             key = self._key_with(context.variables, job)
             record = Record(key.digest, outputs, sources, key.about(), key.kind.partial, time.time(), seconds, self.run)
             stored = self.store.keep(record, taken, lasting=key.kind.code.complete)
@@ -189,13 +189,11 @@ def _outputs(node_type: type[Node], returned: Any) -> dict[str, Any]:
     return found
 
 
-def _compare(expected: Record, outputs: Mapping[str, Any]) -> None:
+def _compare(expected: Record, outputs: Mapping[str, Any], not_kept: str | None) -> None:
+    reason = not_kept or "it is not deterministic; declare it volatile, or let it draw from seeded generators only"
     for name, value in outputs.items():
         if digest(value) != digest(expected.outputs.get(name)):
-            raise Differs(
-                f"its output `{name}` differs from what it gave before with the same inputs: it is not deterministic;"
-                " declare it volatile, or let it draw from seeded generators only"
-            )
+            raise Differs(f"its output `{name}` differs from what it gave before with the same inputs: {reason}")
 
 
 def _digests(value: Any) -> Any:

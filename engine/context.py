@@ -38,6 +38,8 @@ class Context:
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self.variables: dict[str, str | None] = {}
         """The environment variables that were asked for."""
+        self.not_kept: str | None = None
+        """Why the result is not to be kept."""
 
     def progress(self, step: int, steps: int, message: str = "") -> None:
         """Say that `step` of `steps` are done. Raises Cancelled where the run was cancelled."""
@@ -51,6 +53,15 @@ class Context:
     def log(self, message: str) -> None:
         """Tell the people who watch the run something that they should know, in one line."""
         self._report("log", {"message": message})
+
+    def do_not_keep(self, why: str) -> None:
+        """Say that this result depends on more than the inputs tell, and why: it is used in this run, and not reused.
+
+        For what a node cannot help, such as a way that needs less memory; a node type whose results always differ is
+        declared volatile.
+        """
+        self.not_kept = why
+        self.log(f"its result is not kept: {why}")
 
     @property
     def cancelled(self) -> bool:

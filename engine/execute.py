@@ -298,6 +298,8 @@ class _Execution:
         if outcome.record is not None:
             self.records[step] = outcome.record
             self.result.keys[step.address] = outcome.record.key
+        else:
+            self.result.keys.pop(step.address, None)
         for value in outcome.outputs.values():
             for ref in refs_in(value):
                 # The first to give a value: a later one may have been given it, and could not make it without.

@@ -64,7 +64,8 @@ class VAEEncode(Node, category="latents", resource="device"):
     Fails where the factor does not divide a side.
 
     In tiles it takes less memory, but each tile knows nothing of the others, and the result differs a little. With
-    `auto` that is done, and said, where the memory that is free would not do; `off` never does it.
+    `auto` that is done, and said, where the memory that is free would not do, and the result is used once and not kept:
+    at another time it would be another one. `off` never does it.
     """
 
     vae: Vae
@@ -147,7 +148,8 @@ class VAEDecode(Node, category="latents", resource="device"):
 
     In tiles it takes less memory, but each tile knows nothing of the others, and the result differs a little. With
     `auto` pictures are decoded one by one where the memory that is free would not do for all of them, and in tiles
-    where it would not do for one, which is said; `off` never does either.
+    where it would not do for one, which is said, and the result is used once and not kept: at another time it would be
+    another one. `off` never does either.
     """
 
     vae: Vae

@@ -58,8 +58,10 @@ def computed(
     at_once = 1 if coder == "encoder" or (chosen != "together" and tiling.tiles == "auto") else len(given)
     if tiling.tiles == "auto" and chosen != "together":
         needed, free = bytes_needed(network, pixels * together, coder) / 2**30, free_memory() / 2**30
-        tiling.context.log(
-            f"the VAE's {coder} works {chosen}: it needs about {needed:.1f} GiB at once, and {free:.1f} GiB are free"
+        # What is free now is in no key, and the bits are others than those of the whole.
+        tiling.context.do_not_keep(
+            f"the VAE's {coder} works {chosen}, because it needs about {needed:.1f} GiB at once, and {free:.1f} GiB are"
+            f" free; {'set tiles to `on`' if chosen == 'in tiles' else 'make batches smaller'} to have it kept"
         )
     parts = []
     with tiled(network, tiling.side if chosen == "in tiles" else None):

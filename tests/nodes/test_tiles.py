@@ -3,10 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+import PIL.Image
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionInpaintPipeline
 
+from latentgraph.engine import load as load_graph
+from latentgraph.engine import open_store
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.diffusion import tiles
@@ -118,6 +121,55 @@ def test_an_encoder_turns_to_tiles_too(loaded: Loaded, monkeypatch: pytest.Monke
     )
     assert len(heard) == 1
     assert "the VAE's encoder works in tiles" in heard[0]
+
+
+def test_what_was_made_otherwise_for_lack_of_memory_is_not_reused(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a picture would depend on what else the computer did when it was first drawn."""
+    PIL.Image.effect_noise((96, 96), 60).convert("RGB").save(tmp_path / "picture.png")
+    (tmp_path / "graph.yaml").write_text(f"""latentgraph: 1
+nodes:
+  model: {{type: LoadModel, inputs: {{name: {tiny}}}}}
+  given: {{type: LoadImage, inputs: {{image: picture.png}}}}
+  encoded: {{type: VAEEncode, inputs: {{vae: $model.vae, image: $given, tile_size: 64}}}}
+  decoded: {{type: VAEDecode, inputs: {{vae: $model.vae, latent: $encoded, tile_size: 64}}}}
+  small: {{type: ResizeImage, inputs: {{image: $decoded, width: 16, height: 16}}}}
+outputs: {{image: $decoded, small: $small}}
+""")
+    store = open_store(tmp_path / "store")
+
+    def run() -> tuple[torch.Tensor, set[str], list[str]]:
+        heard: list[str] = []
+
+        def listen(event: Any) -> None:
+            if event["event"] == "log":
+                heard.append(event["message"])
+
+        result = load_graph(tmp_path / "graph.yaml", store=store).run(on_event=listen)
+        return result.outputs["image"].pixels, set(result.named("computed")), heard
+
+    free = tiles.free_memory
+    monkeypatch.setattr(tiles, "free_memory", lambda: 1000)
+    first, computed, heard = run()
+    assert {"encoded", "decoded", "small"} <= computed
+    assert [message.partition(" works in tiles")[0] for message in heard] == [
+        "its result is not kept: the VAE's encoder",
+        "its result is not kept: the VAE's decoder",
+    ]
+    again, computed, _ = run()
+    assert computed == {"encoded", "decoded"}  # what follows is the same for the same picture
+    assert torch.equal(again, first)
+    monkeypatch.setattr(tiles, "free_memory", free)
+    whole, computed, heard = run()
+    assert {"encoded", "decoded", "small"} <= computed
+    assert not heard
+    assert not torch.equal(whole, first)
+    monkeypatch.setattr(tiles, "free_memory", lambda: 1000)
+    reused, computed, heard = run()
+    assert not computed
+    assert not heard
+    assert torch.equal(reused, whole)
 
 
 def test_memory_that_is_free_is_known_and_needs_grow_with_pixels(loaded: Loaded) -> None:
