@@ -1,4 +1,4 @@
-"""How a picture was made, read from the text chunks of its PNG file.
+"""How a picture was made, read from its file: a PNG's text chunks, the comment in the EXIF data of a JPEG or a WebP.
 
 A picture may come from anywhere, so nothing here believes what a file claims: every length is checked against the file
 and a limit, every chunk against its checksum, and nothing is unpacked beyond the limit. Pixels are never decoded.
@@ -10,19 +10,26 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Literal
 
 from .problems import UserError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 PREFIX = "latentgraph."
 TEXT_BYTES = 8 * 1024 * 1024  # twice what a graph file may have
 CHUNKS = 100_000
 NAME = re.compile(r"[^./\\:][^/\\:]*")
 
+EXIF, USER_COMMENT = 0x8769, 0x9286
+"""Tags: where the directory of EXIF data is, and in it what somebody has to say about the picture (Exif 2.32, 4.6)."""
+
+ASCII = b"ASCII\0\0\0"
+"""How a comment begins whose text is ASCII."""
+
 
 class NoMaking(UserError):
-    """A file is no PNG picture, is damaged, or does not say how it was made."""
+    """A file is no PNG, JPEG or WebP picture, is damaged, or does not say how it was made."""
 
 
 @dataclass(frozen=True)
@@ -39,20 +46,20 @@ class Making:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file is a PNG picture, or is called like one."""
+    """Whether a file is a PNG, JPEG or WebP picture, or is called like one."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.read(len(SIGNATURE)) == SIGNATURE or path.suffix.lower() == ".png"
+        return _format(file) is not None or path.suffix.lower() in SUFFIXES
 
 
 def read_making(path: Path) -> Making:
-    """How the picture in a PNG file was made. Raises NoMaking and OSError."""
+    """How the picture in a PNG, JPEG or WebP file was made. Raises NoMaking and OSError."""
     with path.open("rb") as file:
         try:
             texts = dict(_texts(file, path.stat().st_size))
         except _Damaged as damaged:
-            raise NoMaking(f"{path} cannot be read as a PNG picture: {damaged}") from None
+            raise NoMaking(f"{path} cannot be read as a PNG, JPEG or WebP picture: {damaged}") from None
     if "graph" not in texts:
         raise NoMaking(
             f"{path} does not say how it was made: latentgraph did not draw it, it was drawn with --no-metadata,"
@@ -67,39 +74,67 @@ def read_making(path: Path) -> Making:
 
 
 def _mapping(path: Path, name: str, text: str) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
+    found = _object(text)
+    if found is None:
         raise NoMaking(f"{path} does not say how it was made: its text {PREFIX}{name} is not a JSON object")
     return found
 
 
+def _object(text: str) -> dict[str, Any] | None:
+    """The object in a JSON text, if it is one."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
 class _Damaged(Exception):
-    """Why a file is no whole PNG picture."""
+    """Why a file is no whole picture."""
+
+
+def _format(file: BinaryIO) -> Literal["png", "jpeg", "webp"] | None:
+    """By a file's first bytes; it is then read from its beginning again."""
+    start = file.read(12)
+    file.seek(0)
+    if start.startswith(SIGNATURE):
+        return "png"
+    if start.startswith(b"\xff\xd8\xff"):
+        return "jpeg"
+    return "webp" if start[:4] == b"RIFF" and start[8:] == b"WEBP" else None
 
 
 def _texts(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
-    """The texts of a PNG file whose names begin with PREFIX, without it. Raises _Damaged."""
-    if file.read(len(SIGNATURE)) != SIGNATURE:
+    """The texts in a picture's file whose names begin with PREFIX, without it. Raises _Damaged."""
+    kind = _format(file)
+    if kind is None:
         raise _Damaged("it does not begin like one")
+    if kind == "png":
+        yield from _png_texts(file, size)
+        return
+    # Other programs comment pictures, too, and not in JSON.
+    comment = _object(_comment(_jpeg_exif(file, size) if kind == "jpeg" else _webp_exif(file, size))) or {}
+    for name, text in comment.items():
+        if name.startswith(PREFIX) and isinstance(text, str):
+            yield name.removeprefix(PREFIX), text
+
+
+# PNG (ISO/IEC 15948)
+
+
+def _png_texts(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
+    file.seek(len(SIGNATURE))
     budget = TEXT_BYTES
     for _ in range(CHUNKS):
-        header = file.read(8)
-        if len(header) < 8:
-            raise _Damaged("it ends too early")
+        header = _read(file, 8)
         length, kind = int.from_bytes(header[:4]), header[4:]
-        if length > size - file.tell() - 4:
-            raise _Damaged(f"a part of it claims {length:,} bytes, more than there are")
+        _check_length(length, size - file.tell() - 4)
         if kind == b"IEND":
             return
         if kind not in (b"tEXt", b"zTXt", b"iTXt"):
             file.seek(length + 4, 1)
             continue
-        if length > TEXT_BYTES:
-            raise _Damaged(f"a text in it has {length:,} bytes, at most {TEXT_BYTES:,} are read")
-        content = file.read(length)
+        content = _read_text(file, length)
         if zlib.crc32(kind + content) != int.from_bytes(file.read(4)):
             raise _Damaged("a text in it does not match its checksum")
         name, _, rest = content.partition(b"\0")
@@ -133,3 +168,85 @@ def _text(kind: bytes, rest: bytes, limit: int) -> str:
         return rest.decode(encoding)
     except UnicodeDecodeError:
         raise _Damaged("a text in it is not UTF-8") from None
+
+
+# JPEG (ITU-T T.81, annex B) and WebP (RFC 9649), which have EXIF data
+
+
+def _jpeg_exif(file: BinaryIO, size: int) -> bytes:
+    """The EXIF data of a JPEG file, nothing where it has none; what follows its pixels is not looked at."""
+    file.seek(2)
+    for _ in range(CHUNKS):
+        marker = _read(file, 2)
+        while marker == b"\xff\xff":  # a segment may be preceded by any number of these
+            marker = b"\xff" + _read(file, 1)
+        if marker[:1] != b"\xff":
+            raise _Damaged("a part of it does not begin where the one before ends")
+        if marker in (b"\xff\xda", b"\xff\xd9"):  # the pixels, the end
+            return b""
+        length = int.from_bytes(_read(file, 2)) - 2
+        _check_length(length, size - file.tell())
+        if marker != b"\xff\xe1":
+            file.seek(length, 1)
+        elif (content := _read(file, length)).startswith(b"Exif\0\0"):
+            return content[6:]
+    raise _Damaged(f"it has more than {CHUNKS:,} parts")
+
+
+def _webp_exif(file: BinaryIO, size: int) -> bytes:
+    """The EXIF data of a WebP file, nothing where it has none."""
+    file.seek(12)
+    for _ in range(CHUNKS):
+        if file.tell() >= size:
+            return b""
+        header = _read(file, 8)
+        length = int.from_bytes(header[4:], "little")
+        _check_length(length, size - file.tell())
+        if header[:4] == b"EXIF":
+            return _read_text(file, length).removeprefix(b"Exif\0\0")  # which some programs write, as in a JPEG
+        file.seek(length + length % 2, 1)
+    raise _Damaged(f"it has more than {CHUNKS:,} parts")
+
+
+def _comment(exif: bytes) -> str:
+    """The comment in EXIF data, a TIFF file with a directory that points to another one; '' where there is none."""
+    if exif[:4] not in (b"MM\0\x2a", b"II\x2a\0"):
+        return ""
+    order: Literal["big", "little"] = "big" if exif[:1] == b"M" else "little"
+    inner = _entry(exif, order, int.from_bytes(exif[4:8], order), EXIF)
+    found = _entry(exif, order, inner[1], USER_COMMENT) if inner else None
+    if found is None:
+        return ""
+    count, place = found
+    _check_length(count, len(exif) - place)
+    comment = exif[place : place + count]
+    return comment[len(ASCII) :].decode("ascii", "replace") if comment.startswith(ASCII) else ""
+
+
+def _entry(exif: bytes, order: Literal["big", "little"], place: int, tag: int) -> tuple[int, int] | None:
+    """How many values a directory has for a tag, and its last field: the value, or where the values are."""
+    for start in range(place + 2, place + 2 + 12 * int.from_bytes(exif[place : place + 2], order), 12):
+        entry = exif[start : start + 12]
+        if len(entry) < 12:
+            raise _Damaged("its EXIF data is cut off")
+        if int.from_bytes(entry[:2], order) == tag:
+            return int.from_bytes(entry[4:8], order), int.from_bytes(entry[8:], order)
+    return None
+
+
+def _check_length(length: int, there: int) -> None:
+    if not 0 <= length <= there:
+        raise _Damaged(f"a part of it claims {length:,} bytes, more than there are")
+
+
+def _read_text(file: BinaryIO, length: int) -> bytes:
+    if length > TEXT_BYTES:
+        raise _Damaged(f"a text in it has {length:,} bytes, at most {TEXT_BYTES:,} are read")
+    return _read(file, length)
+
+
+def _read(file: BinaryIO, length: int) -> bytes:
+    content = file.read(length)
+    if len(content) < length:
+        raise _Damaged("it ends too early")
+    return content

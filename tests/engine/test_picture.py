@@ -1,10 +1,15 @@
-"""How a picture was made, read from PNG files: honest ones, damaged ones, and those that mean harm."""
+"""How a picture was made, read from its file: honest ones, damaged ones, and those that mean harm."""
 
+import contextlib
+import io
 import json
+import random
 import zlib
 from pathlib import Path
+from typing import Any
 
 import pytest
+from PIL import Image
 
 from latentgraph.engine.picture import SIGNATURE, TEXT_BYTES, Making, NoMaking, is_picture, read_making
 
@@ -56,7 +61,6 @@ def test_all_kinds_of_text_are_read(picture: Path) -> None:
 
 
 def test_a_picture_by_pillow(picture: Path) -> None:
-    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     texts = PngInfo()
@@ -77,6 +81,11 @@ def test_what_is_taken_for_a_picture(picture: Path, tmp_path: Path) -> None:
     (tmp_path / "wrong.png").write_text("latentgraph: 1\n")
     assert is_picture(picture)
     assert is_picture(tmp_path / "wrong.png")
+    for format, suffix in (("JPEG", "data"), ("WEBP", "data"), ("GIF", "JPG"), ("GIF", "jpeg"), ("GIF", "webp")):
+        Image.new("RGB", (3, 3)).save(tmp_path / f"some.{suffix}", format)
+        assert is_picture(tmp_path / f"some.{suffix}")
+    Image.new("RGB", (3, 3)).save(tmp_path / "some.gif")
+    assert not is_picture(tmp_path / "some.gif")
     assert not is_picture(tmp_path / "graph.yaml")
     assert not is_picture(tmp_path / "nowhere.png")
 
@@ -110,7 +119,7 @@ def test_damaged_and_hostile_files_are_refused(content: bytes, message: str, pic
     with pytest.raises(NoMaking) as wrong:
         read_making(picture)
     assert message in str(wrong.value)
-    assert str(wrong.value).startswith(f"{picture} cannot be read as a PNG picture: ")
+    assert str(wrong.value).startswith(f"{picture} cannot be read as a PNG, JPEG or WebP picture: ")
 
 
 def test_many_texts_that_unpack_to_much_are_refused_together(picture: Path) -> None:
@@ -143,3 +152,136 @@ def test_plain_texts_count_together_too(picture: Path) -> None:
     write(picture, plain("latentgraph.first", half), plain("latentgraph.second", half), GRAPH)
     with pytest.raises(NoMaking, match="bytes"):
         read_making(picture)
+
+
+# JPEG and WebP: a comment in EXIF data
+
+
+TEXTS = {"latentgraph.graph": "text: ✓", "latentgraph.name": "drawn", "latentgraph.params": '{"seed": 7}'}
+
+
+def comment(texts: object) -> bytes:
+    return b"ASCII\0\0\0" + json.dumps(texts).encode("ascii")
+
+
+def with_comment(format: str, said: bytes, order: str = ">", **options: Any) -> bytes:
+    """A picture by Pillow, whose EXIF data has other entries, too."""
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x0131] = "a program"
+    exif.get_ifd(0x8769).update({0x9003: "2020:01:01 00:00:00", 0x9286: said})
+    stream = io.BytesIO()
+    Image.effect_noise((40, 30), 90).convert("RGB").save(stream, format, exif=exif, **options)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("order", [">", "<"], ids=["big", "little"])
+@pytest.mark.parametrize(
+    ("format", "options"),
+    [("JPEG", {}), ("JPEG", {"comment": b"another"}), ("WEBP", {}), ("WEBP", {"lossless": True})],
+    ids=["JPEG", "JPEG with a comment", "WebP", "lossless WebP"],
+)
+def test_jpeg_and_webp_say_it_in_the_comment_of_their_exif_data(
+    picture: Path, format: str, options: dict[str, Any], order: str
+) -> None:
+    picture.write_bytes(with_comment(format, comment(TEXTS), order, **options))
+    assert read_making(picture) == Making("text: ✓", "drawn", {"seed": 7}, {})
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        b"ASCII\0\0\0a nice picture",
+        b"UNICODE\0" + "schön".encode("utf-16-be"),
+        b"ASCII\0\0\0[1]",
+        b"ASCII\0\0\0" + b"[" * 20_000,
+        comment({"graph": "not ours"}),
+        comment({"latentgraph.graph": 7}),
+        b"",
+    ],
+    ids=range(8),
+)
+def test_a_jpeg_or_webp_that_says_something_else_does_not_say_how_it_was_made(
+    picture: Path, format: str, said: bytes | None
+) -> None:
+    if said is None:
+        Image.new("RGB", (9, 9)).save(picture, format)
+    else:
+        picture.write_bytes(with_comment(format, said))
+    with pytest.raises(NoMaking, match="does not say how it was made"):
+        read_making(picture)
+
+
+JPEG, WEBP = b"\xff\xd8", b"RIFF\0\0\0\0WEBP"
+
+
+def exif(entries: bytes, inner: bytes = b"") -> bytes:
+    """A segment of a JPEG with EXIF data: the entries of the first directory, then what else there is."""
+    content = b"Exif\0\0MM\0\x2a\0\0\0\x08" + (len(entries) // 12).to_bytes(2) + entries + inner
+    return b"\xff\xe1" + (len(content) + 2).to_bytes(2) + content
+
+
+def pointer(tag: int, count: int, value: int) -> bytes:
+    return tag.to_bytes(2) + b"\0\x04" + count.to_bytes(4) + value.to_bytes(4)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (JPEG + b"\xff", "it ends too early"),
+        (JPEG + b"\xff\xe1", "it ends too early"),
+        (JPEG + b"\xff\xe1\xff\xffExif\0\0", "a part of it claims 65,533 bytes, more than there are"),
+        (JPEG + b"\xff\xe0\0\0" + bytes(9), "a part of it claims -2 bytes"),
+        (JPEG + b"\xff\xe0\0\x02AB", "a part of it does not begin where the one before ends"),
+        (JPEG + b"\xff\xe0\0\x02" * 100_001, "it has more than 100,000 parts"),
+        (JPEG + b"\xff" * 1000, "it ends too early"),
+        (JPEG + exif(pointer(0x8769, 1, 22), b"\xff\xff" + b"a" * 12), "its EXIF data is cut off"),
+        (
+            JPEG + exif(pointer(0x8769, 1, 22), b"\0\x01" + pointer(0x9286, 2**32 - 1, 0)),
+            "a part of it claims 4,294,967,295 bytes",
+        ),
+        (JPEG + exif(pointer(0x8769, 1, 22), b"\0\x01" + pointer(0x9286, 9, 2**31)), "a part of it claims 9 bytes"),
+        (WEBP + b"EXIF\xff\xff\xff\xff", "a part of it claims 4,294,967,295 bytes, more than there are"),
+        (WEBP + b"EXIF", "it ends too early"),
+        (WEBP + b"EXIF" + (TEXT_BYTES + 1).to_bytes(4, "little") + bytes(TEXT_BYTES + 1), "has 8,388,609 bytes"),
+        (WEBP + b"juNK\0\0\0\0" * 100_001, "it has more than 100,000 parts"),
+    ],
+    ids=range(14),
+)
+def test_damaged_and_hostile_jpegs_and_webps_are_refused(content: bytes, message: str, picture: Path) -> None:
+    picture.write_bytes(content)
+    with pytest.raises(NoMaking, match="cannot be read as a PNG, JPEG or WebP picture: ") as wrong:
+        read_making(picture)
+    assert message in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        JPEG + exif(pointer(0x8769, 1, 8)) + b"\xff\xd9",  # a directory that points to itself
+        JPEG + exif(pointer(0x8769, 1, 2**32 - 1)) + b"\xff\xd9",
+        JPEG + exif(b"") + b"\xff\xd9",
+        WEBP + b"EXIF\x03\0\0\0MM\0\0",
+        WEBP,
+    ],
+    ids=range(5),
+)
+def test_exif_data_that_leads_nowhere_says_nothing(content: bytes, picture: Path) -> None:
+    picture.write_bytes(content)
+    with pytest.raises(NoMaking, match="does not say how it was made"):
+        read_making(picture)
+
+
+@pytest.mark.parametrize("format", ["JPEG", "WEBP"])
+def test_wherever_a_file_is_cut_or_changed_it_is_read_or_refused(format: str, picture: Path) -> None:
+    whole, chance = with_comment(format, comment(TEXTS)), random.Random(1)
+    for length in range(0, len(whole), 9):
+        changed = bytearray(whole)
+        for _ in range(3):
+            changed[chance.randrange(min(len(whole), 700))] = chance.randrange(256)
+        for content in (whole[:length], bytes(changed)):
+            picture.write_bytes(content)
+            with contextlib.suppress(NoMaking):
+                read_making(picture)
