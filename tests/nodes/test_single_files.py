@@ -1,5 +1,6 @@
 """Single files in the layouts of the original authors: what is in them, what becomes of it, and what is wrong."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,6 +37,8 @@ FAMILIES = {
     "sd3": "sd3",
 }
 """What latentgraph calls the families of the tiny pipelines."""
+
+DRAWN = ("sd1", "sd2", "sdxl", "refiner", "sd3", "sd3_t5")
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
 
@@ -91,26 +94,61 @@ def test_a_single_file_is_the_same_model_as_the_folder(built: Callable[[str], Bu
             assert torch.equal(one.state_dict()[name], tensor), name
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl", "sd3"])
+@pytest.mark.parametrize("family", DRAWN)
 def test_it_draws_the_same_picture(built: Callable[[str], Built], family: str) -> None:
     made = built(family)
-    ours, theirs = drawn(load(made.file)), drawn(load(made.folder))
+    ours, theirs = drawn(load(made.file, **t5_of(made))), drawn(load(made.folder))
     assert theirs.std() > 0.01
     assert torch.equal(ours, theirs)
 
 
-def test_no_network_and_no_cache_is_needed(built: Callable[[str], Built], tmp_path: Path) -> None:
-    code = (
-        "import sys, torch; from test_single_files import drawn, load; from pathlib import Path;"
-        "torch.save(drawn(load(Path(sys.argv[1]))), sys.argv[2])"
-    )
-    away = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "nothing"), "PYTHONPATH": str(Path(__file__).parent)}
-    made = built("sdxl")
-    command = [sys.executable, "-c", code, str(made.file), str(tmp_path / "drawn.pt")]
+def t5_of(made: Built) -> dict[str, Folder]:
+    """The T5 that single files never have, from where a user would keep it."""
+    return {"t5": Folder.at(made.folder)} if (made.folder / "text_encoder_3").is_dir() else {}
+
+
+OFFLINE = """
+import sys
+
+asked = []
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto"):
+        asked.append((event, arguments))
+        raise OSError("there is no network")
+
+sys.addaudithook(refuse)
+
+import json
+from pathlib import Path
+import torch
+from latentgraph.engine.ports import Folder
+from test_single_files import drawn, load
+
+for file, t5, target in json.loads(sys.argv[1]):
+    torch.save(drawn(load(Path(file), **({"t5": Folder.at(Path(t5))} if t5 else {}))), target)
+sys.exit(f"it asked for {asked}" if asked else 0)
+"""
+
+
+@pytest.mark.parametrize("offline", ["0", "1"])
+def test_no_network_and_no_cache_is_needed(built: Callable[[str], Built], tmp_path: Path, offline: str) -> None:
+    """Neither where that is said, nor where it is not: then nothing even tries."""
+    home = tmp_path / "hub"
+    home.mkdir()
+    away = {"HF_HUB_OFFLINE": offline, "HF_HOME": str(home), "PYTHONPATH": str(Path(__file__).parent)}
+    away |= {"LATENTGRAPH_THREADS": str(torch.get_num_threads())}
+    families = {family: built(family) for family in DRAWN}
+    asked = [
+        (str(made.file), str(made.folder) if t5_of(made) else "", str(tmp_path / f"{family}.pt"))
+        for family, made in families.items()
+    ]
+    command = [sys.executable, "-c", OFFLINE, json.dumps(asked)]
     done = subprocess.run(command, env=os.environ | away, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    # Another process may have another number of threads, which changes the last bits.
-    torch.testing.assert_close(torch.load(tmp_path / "drawn.pt"), drawn(load(made.file)), atol=1e-4, rtol=0)
+    assert not list(home.iterdir())
+    for family, made in families.items():
+        torch.testing.assert_close(torch.load(tmp_path / f"{family}.pt"), drawn(load(made.folder)), atol=1e-4, rtol=0)
 
 
 def test_checking_reads_only_the_header(built: Callable[[str], Built]) -> None:

@@ -26,12 +26,12 @@ class Built:
 
     def __init__(self, family: str, folder: Path) -> None:
         pipeline = tiny_families.pipeline(family, words)
-        if family == "sd3":
+        if family.startswith("sd3"):
             torch.nn.init.eye_(pipeline.text_encoder.text_projection.weight.data)
         for part in pipeline.components.values():
             if isinstance(part, torch.nn.Module):
                 part.half()
         self.folder, self.file = folder / "folder", folder / "model.safetensors"
         pipeline.save_pretrained(self.folder)
-        self.tensors = original_layouts.single_file(pipeline, family)
+        self.tensors = original_layouts.single_file(pipeline, family.removesuffix("_t5"))  # it is never in the file
         original_layouts.save(self.tensors, self.file)
