@@ -30,14 +30,14 @@ def vectors(file: File, index: int) -> Tensor:
     """
     from safetensors.torch import load
 
+    from .finite import check_finite
     from .numerics import torch
 
     names = tables(file, shapes(file))
     if index >= len(names):
         raise ValueError(f"{_where(file)} has vectors for {len(names)} text encoder, none for number {index + 1}")
     table = load(file.read())[names[index]].to(torch.float32)
-    if not torch.isfinite(table).all():
-        raise ValueError(f"{_where(file)} is damaged: {names[index]} holds NaN or infinity; get it anew")
+    check_finite({names[index]: table}, _where(file))
     return table.reshape(-1, table.shape[-1]).contiguous()
 
 

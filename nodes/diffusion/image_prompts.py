@@ -17,6 +17,7 @@ from latentgraph.engine.ports import File
 from ..guides import ImagePrompt
 from ..references import ImageAdapter
 from .adapter_files import looks_at_places
+from .finite import check_finite
 from .numerics import DEVICE, torch
 from .weights import load_image_encoder
 
@@ -102,6 +103,8 @@ def _tensors(file: File) -> dict[str, dict[str, Tensor]]:
             for name in tensors.keys():  # noqa: SIM118
                 part, _, inner = name.partition(".")
                 parts[part][inner] = tensors.get_tensor(name)
+    for part in parts.values():
+        check_finite(part, file.path or file.name)
     return parts
 
 

@@ -16,6 +16,7 @@ from torch import nn
 from latentgraph.engine.ports import Folder
 
 from ..references import Kind, Weights
+from .finite import check_finite
 from .headers import header
 from .networks import json_object
 from .numerics import torch
@@ -81,7 +82,7 @@ def read(weights: Weights, dtype: torch.dtype) -> nn.Module:
         network = read_checkpoint(weights).to(dtype)
     else:
         network = _from_folder(weights, dtype)
-    _check_finite(network, _where(weights))
+    check_finite(network.state_dict(), _where(weights))
     return network.eval().requires_grad_(False)
 
 
@@ -150,15 +151,6 @@ def _class(weights: Weights) -> Any:
     if said not in known:
         raise ValueError(f"{_where(weights)} holds a {said}; the {weights.kind} can be a {', '.join(known)}")
     return known[said]
-
-
-def _check_finite(network: nn.Module, where: object) -> None:
-    """Raises ValueError for a weight that is no number: nothing but noise or black pictures would come of it."""
-    for name, tensor in network.state_dict().items():
-        if tensor.is_floating_point() and tensor.numel():
-            low, high = torch.aminmax(tensor)  # a NaN is both
-            if not (torch.isfinite(low) and torch.isfinite(high)):
-                raise ValueError(f"the weights in {where} are damaged: {name} holds NaN or infinity; get them anew")
 
 
 def _where(weights: Weights) -> object:

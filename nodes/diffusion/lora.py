@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from latentgraph.engine.ports import File
 
 from ..references import Patch, Weights
+from .finite import check_finite
 from .numerics import torch
 
 warnings.filterwarnings("ignore", module="peft")  # about what `unmatched` says, and several adapters
@@ -131,14 +132,13 @@ def unmatched(file: File, part: str, weights: Weights) -> tuple[int, list[str]]:
         lacks = "it lacks " if isinstance(error, KeyError) else ""
         reason = str(error).strip().split("\n")[0]
         raise ValueError(f"{_where(file)} cannot be read as a LoRA: {lacks}{reason}") from error
+    check_finite(tensors, _where(file))
     matched, left = 0, []
     for name in sorted({name.split(".lora_")[0] for name in tensors}):
         if name not in layers:
             left.append(name)
             continue
         down, up = tensors.get(f"{name}.lora_A.weight"), tensors.get(f"{name}.lora_B.weight")
-        if any(tensor is not None and not torch.isfinite(tensor.float()).all() for tensor in (down, up)):
-            raise ValueError(f"{_where(file)} is damaged: at {name} it holds NaN or infinity; get it anew")
         if any(tensor is not None and tensor.ndim < 2 for tensor in (down, up)):
             raise ValueError(f"{_where(file)} is no LoRA: at {name} it has no matrices")
         if down is None or up is None or (up.shape[0], down.shape[1]) != tuple(layers[name][:2]):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from latentgraph.engine.ports import File
 
+from .finite import check_finite
 from .numerics import DEVICE, torch
 from .shapes import shapes
 
@@ -62,8 +63,10 @@ def _network(file: File) -> Any:
         ) from error
     where = file.path or file.name
     shapes(file)
+    tensors = load(file.read())
+    check_finite(tensors, where)
     try:
-        found = ModelLoader(device=DEVICE).load_from_state_dict(load(file.read()))
+        found = ModelLoader(device=DEVICE).load_from_state_dict(tensors)
     except Exception as error:  # which it is depends on the architecture that it was taken for
         reason = str(error).strip().split("\n")[0] or type(error).__name__
         raise ValueError(f"{where} is no upscaler that spandrel knows: {reason}") from error

@@ -493,7 +493,7 @@ def test_a_lora_whose_layers_do_not_fit_fails(draw: Draw, models: Models) -> Non
     other = lora_tensors(block="down_blocks_3_attentions_0")
     failed(other, "1 of 1 layers are not in the unet", "none of its layers is in this one")
     failed(lora_tensors(inner=33), "is a LoRA for another model: at down_blocks.0", "33 by 64, the unet has 32 by 64")
-    failed({name: tensor * float("nan") for name, tensor in lora_tensors().items()}, "is damaged", "NaN or infinity")
+    failed({name: tensor * float("nan") for name, tensor in lora_tensors().items()}, "are damaged", "NaN or infinity")
     failed(
         without("lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k.lora_up")(lora_tensors()), "lacks"
     )
@@ -566,7 +566,7 @@ def test_an_embedding_for_something_else_is_refused(draw: Draw, models: Models, 
 
 def test_an_embedding_that_is_no_numbers_fails(draw: Draw, models: Models) -> None:
     path = put("words.safetensors", {"emb_params": torch.full((1, 64), float("nan"))})
-    draw(models.sd1.file, embedding(path), clip="$words").fails("wanted", f"{path} is damaged", "get it anew")
+    draw(models.sd1.file, embedding(path), clip="$words").fails("wanted", f"the weights in {path} are damaged", "anew")
 
 
 def test_a_t5_goes_with_a_family_that_has_one(draw: Draw, models: Models) -> None:

@@ -240,6 +240,14 @@ def test_adapters_and_encoders_that_do_not_go_together_are_refused_before_the_ru
     assert "faces' identities" in str(refused(File.at(tmp_path / "faces.safetensors"), encoder))
 
 
+def test_weights_that_are_no_numbers_are_said(models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tensors = load_file(models.files["whole"].path)
+    save_file(tensors | {"image_proj.proj.bias": torch.full((4 * TEXT,), float("nan"))}, tmp_path / "nan.safetensors")
+    monkeypatch.setitem(models.files, "whole", File.at(tmp_path / "nan.safetensors"))
+    with pytest.raises(ValueError, match=r"nan\.safetensors are damaged: proj\.bias holds NaN or infinity"):
+        models.ours(["whole"], [torch.rand(1, 3, 20, 20)], [1.0], 1.0)
+
+
 def test_an_adapter_of_another_family_is_refused_before_the_run(models: Models) -> None:
     known = {"guidance": TextFacts(768, 1), "adapter": models.adapter("whole")}
     with pytest.raises(Wrong, match="is for texts 64 wide"):

@@ -115,6 +115,14 @@ def test_what_is_no_upscaler_is_refused(spandrel: Any, tmp_path: Path) -> None:
         LoadUpscaler(file=File.at(tmp_path / "a.safetensors")).run(Context())
 
 
+@pytest.mark.spandrel
+def test_weights_that_are_no_numbers_are_said(spandrel: Any, tmp_path: Path) -> None:
+    tensors = {name: tensor * float("nan") for name, tensor in network().state_dict().items()}
+    save_file(tensors, tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=r"a\.safetensors are damaged: .* holds NaN or infinity"):
+        LoadUpscaler(file=File.at(tmp_path / "a.safetensors")).run(Context())
+
+
 def test_without_spandrel_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "spandrel", None)
     save_file({"a.weight": torch.ones(2, 2)}, tmp_path / "a.safetensors")
