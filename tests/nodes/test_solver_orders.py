@@ -1,6 +1,6 @@
 """How fast the samplers' error falls on a mixture of Gaussians, whose score is known: the order of each.
 
-Run as a program, it draws docs/samplers.png.
+Run as a program, it draws docs/samplers.png; only for that it needs matplotlib.
 """
 
 import math
@@ -150,6 +150,25 @@ def test_all_come_near_the_solution_down_to_the_picture(sampler: str, flow: bool
     assert found[-1] < found[0] + 1e-3
 
 
+@pytest.mark.parametrize("sampler", SOLVERS)
+@pytest.mark.parametrize("flow", [False, True], ids=["noise", "flow"])
+def test_a_batch_is_its_single_pictures_but_for_adaptive_steps(sampler: str, flow: bool) -> None:
+    first, solver, seeds = 1.0 if flow else 20.0, SOLVERS[sampler], (4, 5, 6)
+    sigmas = [*(evenly(first, 0.05, 8) if flow else geometrically(first, 0.05, 8)), 0.0]
+
+    def drawn(*seeds: int) -> Tensor:
+        generators = [torch.Generator().manual_seed(seed) for seed in seeds]
+        brownian = solver.random == "brownian"
+        noise = Brownian(generators, (2, 1, 8), sigmas, {}) if brownian else Gaussian(generators, (2, 1, 8))
+        return solver(Exact(flow), torch.cat([noisy(8, first, flow, seed) for seed in seeds]), sigmas, noise)
+
+    apart = float((drawn(*seeds) - torch.cat([drawn(seed) for seed in seeds])).abs().max())
+    if sampler == "dpm_adaptive":  # all pictures of a batch take the same steps
+        assert 1e-9 < apart < solver.defaults["rtol"]
+    else:
+        assert apart < 1e-12
+
+
 @dataclass(frozen=True)
 class Drawn:
     """A sampler that adds noise."""
@@ -214,7 +233,7 @@ def draw(path: Path) -> None:
     from matplotlib import pyplot
 
     shown = ["euler", "heun", "dpmpp_2m", "deis", "dpm_fast", "lms", "uni_pc_bh2"]
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 5), sharey=True)
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 6), sharey=True)
     for axis, known, title in (
         (axes[0], True, "with exact starting history"),
         (axes[1], False, "with the usual start"),
@@ -226,7 +245,7 @@ def draw(path: Path) -> None:
         axis.set(title=title, xlabel="steps", xticks=claim.steps, xticklabels=map(str, claim.steps))
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-        axis.legend(title="sampler (order measured)")
+        axis.legend(title="sampler (order measured)", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
     axes[0].set_ylabel("error at the end (root of mean square)")
     figure.tight_layout()
     figure.savefig(path, dpi=90)
