@@ -44,6 +44,7 @@ class Evaluator:
     ) -> None:
         self.model, self.guidance, self.count, self.pixels, self.network = model, guidance, count, pixels, network
         self.memory: dict[str, Any] = {}
+        self.dtype: torch.dtype = network.dtype  # asked once: diffusers goes through all modules for it
         self.prompting = Prompting(network)
         self.beside = _beside(model, inpaint)
         self.unconditional: Tensor | None = None
@@ -100,7 +101,7 @@ class Evaluator:
     ) -> Sequence[Tensor]:
         """One evaluation for all of a group."""
         conds = [cond for _, cond in group]
-        dtype = self.network.dtype
+        dtype = self.dtype
         tokens = torch.cat([self._rows(cond.tokens, "texts") for cond in conds]).to(dtype)
         added = self._added(group, dtype)
         inputs = torch.cat([samples] * len(conds)).to(dtype)

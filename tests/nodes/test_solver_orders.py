@@ -1,6 +1,6 @@
 """How fast the samplers' error falls on a mixture of Gaussians, whose score is known: the order of each.
 
-Run as a program, it draws docs/samplers.png; only for that it needs matplotlib.
+Run as a program, it draws docs/samplers.png.
 """
 
 import math
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 from mixture import COVARIANCE, MEAN, Exact, Spacing, evenly, geometrically, noisy, solution
+from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from latentgraph.nodes.diffusion.noise import Brownian, Gaussian
@@ -225,30 +226,56 @@ def test_consistency_models_lead_to_the_right_distribution() -> None:
         assert float(found.std()) == pytest.approx(0.7, abs=0.02)
 
 
+COLOURS = {
+    "euler": "#1f77b4",
+    "heun": "#ff7f0e",
+    "dpmpp_2m": "#2ca02c",
+    "deis": "#d62728",
+    "dpm_fast": "#9467bd",
+    "lms": "#8c564b",
+    "uni_pc_bh2": "#e377c2",
+}
+"""What the picture shows."""
+
+
 def draw(path: Path) -> None:
-    """Errors over numbers of steps, left with exact history, right without."""
-    import matplotlib
+    """Errors over numbers of steps, both as logarithms; left with exact history, right without."""
+    picture = Image.new("RGB", (1200, 640), "white")
+    plot(picture, 90, True, "with exact history")
+    plot(picture, 690, False, "with the usual start")
+    picture.save(path, optimize=True)
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    shown = ["euler", "heun", "dpmpp_2m", "deis", "dpm_fast", "lms", "uni_pc_bh2"]
-    figure, axes = pyplot.subplots(1, 2, figsize=(11, 6), sharey=True)
-    for axis, known, title in (
-        (axes[0], True, "with exact starting history"),
-        (axes[1], False, "with the usual start"),
-    ):
-        for name in shown:
-            claim = Claim(name, 0, 0, {}, geometrically, (12, 24, 48, 96, 192))
-            found = errors(claim, known)
-            axis.loglog(claim.steps, found, "o-", label=f"{name} ({order(claim.steps, found):.1f})")
-        axis.set(title=title, xlabel="steps", xticks=claim.steps, xticklabels=map(str, claim.steps))
-        axis.minorticks_off()
-        axis.grid(alpha=0.3)
-        axis.legend(title="sampler (order measured)", loc="upper center", bbox_to_anchor=(0.5, -0.12), ncols=4)
-    axes[0].set_ylabel("error at the end (root of mean square)")
-    figure.tight_layout()
-    figure.savefig(path, dpi=90)
+def plot(picture: Image.Image, left: int, known: bool, title: str) -> None:
+    """One plot of 480 by 440 pixels with its legend below."""
+    pen, steps, top, decades = ImageDraw.Draw(picture), (12, 24, 48, 96, 192), 50, range(-9, 0)
+    small, large = ImageFont.load_default(14), ImageFont.load_default(18)
+
+    def place(count: float, error: float) -> tuple[float, float]:
+        across = math.log(count / steps[0]) / math.log(steps[-1] / steps[0])
+        down = (decades[-1] - math.log10(error)) / (decades[-1] - decades[0])
+        return left + 20 + 440 * across, top + 440 * down
+
+    pen.text((left + 240, 25), title, "black", large, "mm")
+    for power in decades:
+        height = place(steps[0], 10.0**power)[1]
+        pen.line([left, height, left + 480, height], "#e0e0e0")
+        pen.text((left - 8, height), f"1e{power}", "black", small, "rm")
+    for count in steps:
+        along = place(count, 1.0)[0]
+        pen.line([along, top, along, top + 440], "#e0e0e0")
+        pen.text((along, top + 455), str(count), "black", small, "mm")
+    pen.rectangle([left, top, left + 480, top + 440], outline="black")
+    pen.text((left + 240, top + 475), "across: steps; up: error at the end (root of mean square)", "black", small, "mm")
+    for number, (name, colour) in enumerate(COLOURS.items()):
+        found = errors(Claim(name, 0, 0, steps=steps), known)
+        points = [place(count, error) for count, error in zip(steps, found, strict=True)]
+        pen.line(points, colour, 3, "curve")
+        for across, down in points:
+            pen.ellipse([across - 5, down - 5, across + 5, down + 5], colour)
+        across, down = left + number % 3 * 165, top + 505 + number // 3 * 25
+        pen.ellipse([across, down - 5, across + 10, down + 5], colour)
+        pen.text((across + 18, down), f"{name}: {order(steps, found):.1f}", "black", small, "lm")
 
 
 if __name__ == "__main__":

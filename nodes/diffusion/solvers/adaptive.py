@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..numerics import torch
 from .contract import Denoiser, Walk, solver
-from .levels import from_relative, is_finite, log_snr, toward
+from .levels import from_relative, is_finite, log_snr, noise_in, toward
 
 SHORT = 1e-3
 """How far from the pure noise of a flow model lambda is first used."""
@@ -59,7 +59,7 @@ def _both(denoiser: Denoiser, x: Tensor, at: float, h: float) -> tuple[Tensor, T
         return x * (alphas[to] / alphas[0]) - noise * (levels[to] * part)
 
     def seen(there: Tensor, where: int) -> Tensor:
-        return (there - denoiser(there, levels[where]) * alphas[where]) / levels[where]
+        return noise_in(denoiser, there, denoiser(there, levels[where]), levels[where])
 
     noise = seen(x, 0)
     change = seen(straight(1), 1) - noise

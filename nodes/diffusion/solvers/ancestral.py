@@ -26,9 +26,14 @@ def renoised(x: Tensor, walk: Walk, sigma: float, lower: float, scale: float, up
     return x * scale + walk.drawn(x, sigma, lower) * up if up > 0 else x * scale
 
 
+def descended(denoiser: Denoiser, x: Tensor, walk: Walk, index: int, eta: float) -> Tensor:
+    """The samples after step `index`: by Euler's method to below the next noise level, with noise added up to it."""
+    sigma, lower = walk.sigmas[index : index + 2]
+    down, scale, up = below(denoiser, sigma, lower, eta)
+    return renoised(toward(x, denoiser(x, sigma), sigma, down), walk, sigma, lower, scale, up)
+
+
 @solver(random="gaussian", eta=1.0, s_noise=1.0)
 def euler_ancestral(denoiser: Denoiser, x: Tensor, walk: Walk, index: int) -> Tensor:
     """Euler's method with ancestral steps (Crowson's k-diffusion); for eta 1 the same as DDPM, for eta 0 as Euler."""
-    sigma, lower = walk.sigmas[index : index + 2]
-    down, scale, up = below(denoiser, sigma, lower, walk.options["eta"])
-    return renoised(toward(x, denoiser(x, sigma), sigma, down), walk, sigma, lower, scale, up)
+    return descended(denoiser, x, walk, index, walk.options["eta"])

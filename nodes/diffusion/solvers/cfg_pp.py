@@ -8,7 +8,7 @@ from torch import Tensor
 from .ancestral import below, renoised
 from .contract import Denoiser, Walk, solver
 from .dpmpp import rise
-from .levels import shrink
+from .levels import noise_in, shrink
 
 
 def unguided(denoiser: Denoiser, clean: Tensor) -> Tensor:
@@ -52,5 +52,5 @@ def dpmpp_2m_cfg_pp(denoiser: Denoiser, x: Tensor, walk: Walk, index: int) -> Te
 
 def renoised_by(denoiser: Denoiser, x: Tensor, clean: Tensor, sigma: float, lower: float) -> Tensor:
     """The guided picture with the noise that is seen without guidance, at `lower`."""
-    noise = (x - unguided(denoiser, clean) * denoiser.alpha(sigma)) / sigma
+    noise = noise_in(denoiser, x, unguided(denoiser, clean), sigma)
     return clean * denoiser.alpha(lower) + noise * lower

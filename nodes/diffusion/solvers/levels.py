@@ -25,6 +25,11 @@ def slope(x: Tensor, clean: Tensor, sigma: float) -> Tensor:
     return (x - clean) / sigma
 
 
+def noise_in(denoiser: Denoiser, x: Tensor, clean: Tensor, sigma: float) -> Tensor:
+    """The noise that is in the samples, where `clean` is the picture in them."""
+    return (x - clean * denoiser.alpha(sigma)) / sigma
+
+
 def log_snr(denoiser: Denoiser, sigma: float) -> float:
     """Half the log of the signal-to-noise ratio, lambda."""
     alpha = denoiser.alpha(sigma)

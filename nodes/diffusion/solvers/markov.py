@@ -2,25 +2,20 @@
 
 from torch import Tensor
 
-from .ancestral import below, renoised
+from .ancestral import descended
 from .contract import Denoiser, Walk, solver
-from .levels import toward
 
 
 @solver(random="gaussian", eta=0.0, s_noise=1.0)
 def ddim(denoiser: Denoiser, x: Tensor, walk: Walk, index: int) -> Tensor:
     """DDIM: Song et al. 2020 (arXiv:2010.02502), equation 12 with the deviation of equation 16."""
-    sigma, lower = walk.sigmas[index : index + 2]
-    down, scale, up = below(denoiser, sigma, lower, walk.options["eta"])
-    return renoised(toward(x, denoiser(x, sigma), sigma, down), walk, sigma, lower, scale, up)
+    return descended(denoiser, x, walk, index, walk.options["eta"])
 
 
 @solver(random="gaussian", s_noise=1.0)
 def ddpm(denoiser: Denoiser, x: Tensor, walk: Walk, index: int) -> Tensor:
     """Ancestral sampling: Ho et al. 2020 (arXiv:2006.11239), algorithm 2, with the variance of equation 7."""
-    sigma, lower = walk.sigmas[index : index + 2]
-    down, scale, up = below(denoiser, sigma, lower, 1.0)
-    return renoised(toward(x, denoiser(x, sigma), sigma, down), walk, sigma, lower, scale, up)
+    return descended(denoiser, x, walk, index, 1.0)
 
 
 @solver(random="gaussian", s_noise=1.0)

@@ -7,7 +7,7 @@ from torch import Tensor
 from .ancestral import below, renoised
 from .contract import Denoiser, Walk, solver
 from .euler import CHURN, churned
-from .levels import is_finite, log_snr, slope, toward
+from .levels import is_finite, log_snr, noise_in, slope, toward
 
 
 @solver(evaluations=2, random="gaussian", **CHURN)
@@ -54,7 +54,7 @@ def dpm_fast(denoiser: Denoiser, x: Tensor, walk: Walk, index: int) -> Tensor:
     clean = denoiser(x, sigma)
     if memory["order"] == 1:
         return toward(x, clean, sigma, lower)
-    noise = (x - clean * denoiser.alpha(sigma)) / sigma
+    noise = noise_in(denoiser, x, clean, sigma)
     memory["noises"] = [*memory["noises"], noise]
     start, first = walk.sigmas[memory["begin"]], memory["noises"][0]
     h = log_snr(denoiser, lower) - log_snr(denoiser, start)
