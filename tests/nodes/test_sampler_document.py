@@ -48,9 +48,13 @@ def said(text: str) -> str:
 
 
 def paper(sampler: str) -> str:
-    """The paper that a sampler's docstring names."""
-    found = re.search(r"arXiv:([\d.]+\d)", inspect.getdoc(SOLVERS[sampler].step) or "")
-    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})" if found else ""
+    """The paper that a sampler's docstring names, or whose code it follows."""
+    text = inspect.getdoc(SOLVERS[sampler].step) or ""
+    found = re.search(r"arXiv:([\d.]+\d)", text)
+    if found is None:
+        assert "k-diffusion" in text, sampler
+        return "Crowson's k-diffusion"
+    return f"[{found[1]}](https://arxiv.org/abs/{found[1]})"
 
 
 def names() -> list[str]:
