@@ -139,6 +139,8 @@ def find_model(name: str, kind: ModelKind) -> Path:
     try:
         path = place(name)
         if _is_there(path):
+            if not (path.is_dir() or path.is_file()):
+                raise ValueError(f"{path} is neither a file nor a folder")
             return _safe(path)
     except NotAllowed as error:
         refused = error

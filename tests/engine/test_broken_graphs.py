@@ -151,7 +151,7 @@ BROKEN = [
         "tabs", "latentgraph: 1\nnodes:\n\tx: {type: Cook}\n",
         "syntax", "3:1", "a tab is used to indent", "indent with spaces",
     ),
-    Broken("binary file", b"\xff\xd8\xff\xe0\0\x10JFIF", "syntax", "1:1", "the file is not UTF-8 text", "UTF-8"),
+    Broken("binary file", b"\xfe\xd8\xff\xe0\0\x10data", "syntax", "1:1", "the file is not UTF-8 text", "UTF-8"),
     Broken("file with a NUL", b"latentgraph: 1\0\n", "syntax", "1:15", "the character NUL", "is this a text file?"),
     Broken("empty file", "", "missing-key", "1:1", "the file is empty", "`latentgraph: 1`"),
     Broken("list instead of a graph", "- a\n- b\n", "wrong-type", "1:1", "the file is a list", "key: value"),

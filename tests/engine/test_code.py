@@ -660,7 +660,7 @@ def test_the_code_of_all_built_in_types_is_known_in_full_without_importing_torch
     assert [*types, heavy] == lines()  # remembered
     libraries = {found[0]: set(found[4:]) for found in types}
     assert {"torch", "diffusers", "transformers", "latentgraph"} <= libraries["KSampler"]
-    assert libraries["LoadModel"] == {"latentgraph", "python"}
+    assert libraries["LoadModel"] == {"huggingface-hub", "latentgraph", "python"}
 
 
 def test_node_types_and_port_types_of_the_engine_have_code_too() -> None:

@@ -285,10 +285,10 @@ def test_a_model_by_its_folder_is_looked_for_in_them_only(tmp_path: Path, files:
     said = wrong(model_graph(name))
     assert "Telltale" not in said
     assert {
-        "": "no model_index.json",
+        "": "it is empty: give the name or the path of a checkpoint",
         ".": "no model_index.json",
-        "~/models": f"there is no folder {files}/~/models",  # nobody's home, but a name
-        "~root": f"there is no folder {files}/~root",
+        "~/models": "there is no file or folder ~/models",  # nobody's home, but a name
+        "~root": "there is no file or folder ~root",
     }.get(name, "is not in a folder that graphs may read here") in said
 
 
