@@ -101,7 +101,8 @@ def read_param(key: Scalar, value: Tree, folder: Path, problems: Problems) -> Pa
     annotation = param_type(plain(written), port_types())
     if annotation is None:
         name = written.text if isinstance(written, Scalar) else "this"
-        near = nearest(name, [*PLAIN, *port_types()])
+        longer = (plain for plain in PLAIN if name.lower().startswith(plain))  # integer, string, boolean
+        near = next(longer, None) or nearest(name, [*PLAIN, *port_types()])
         problems.error(
             "unknown-type", written.place, f"`{name}` is no type that a param can have",
             help=f"did you mean `{near}`?" if near else f"the types are {_TYPES}, and lists",
