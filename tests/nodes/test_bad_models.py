@@ -232,6 +232,8 @@ def test_folders_and_names_that_lead_to_no_model_say_what_to_do(draw: Draw, mode
     draw("some.safetensors").refuses("some.safetensors has no model_index.json, so it is no diffusers model folder")
     draw(models.sd1.file.parent).refuses("of single files, name one (model.safetensors)")
     draw("/nowhere/model.safetensors").refuses("there is no file or folder /nowhere/model.safetensors")
+    os.mkfifo("pipe")  # who opens it waits for somebody who writes
+    draw("pipe").refuses("pipe is neither a file nor a folder")
     draw("my-model").refuses("there is no checkpoint `my-model` among the models", "`latentgraph models` lists")
     draw("").refuses("`name`: it is empty: give the name or the path of a checkpoint")
     draw(models.sd1.file, lora(models.sd1.folder), **WITH_LORA).refuses("is a folder, a safetensors file is wanted")
