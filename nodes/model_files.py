@@ -24,6 +24,7 @@ ModelKind = Literal[
     "text_encoder",
     "image_encoder",
     "image_adapter",
+    "tiny_vae",
 ]
 """What a model is for. A checkpoint is a whole pipeline: one file, or a folder in the layout of diffusers."""
 
@@ -37,6 +38,7 @@ CLASSES: dict[str, ModelKind] = {
     "CLIPTextModelWithProjection": "text_encoder",
     "T5EncoderModel": "text_encoder",
     "CLIPVisionModelWithProjection": "image_encoder",
+    "AutoencoderTiny": "tiny_vae",
 }
 """What a folder is for by the class in its `config.json`."""
 
@@ -115,6 +117,7 @@ _TOLD: dict[ModelKind, Any] = {
     "vae": _starts("first_stage_model.", "decoder.conv_in.", "decoder.up_blocks."),
     "image_encoder": _starts("vision_model."),
     "text_encoder": _starts("text_model.", "encoder.block."),
+    "tiny_vae": lambda names: "3.conv.0.weight" in names,
     "embedding": lambda names: bool(names) and set(names) <= {"emb_params", "clip_l", "clip_g"},
 }
 """Whether the names of a file's tensors are those of a kind; the first that says so is right."""

@@ -36,6 +36,7 @@ FOLDERS: dict[str, ModelKind] = {
     "lycoris": "lora",
     "vae": "vae",
     "vaes": "vae",
+    "vae_approx": "tiny_vae",
     "controlnet": "controlnet",
     "controlnets": "controlnet",
     "embeddings": "embedding",
@@ -59,7 +60,7 @@ WEIGHTS = ".safetensors"
 PICKLED = (".ckpt", ".pt", ".pth", ".bin")
 
 _HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(/[\w./-]+)?")
-_PARTS = ("vae", "controlnet", "text_encoder", "image_encoder")
+_PARTS = ("vae", "controlnet", "text_encoder", "image_encoder", "tiny_vae")
 """What may be a folder with a `config.json`."""
 
 
@@ -279,4 +280,6 @@ def _is_there(path: Path) -> bool:
 
 
 def _called(kind: ModelKind) -> str:
-    return {"lora": "LoRA", "vae": "VAE", "controlnet": "ControlNet"}.get(kind, kind.replace("_", " "))
+    return {"lora": "LoRA", "vae": "VAE", "controlnet": "ControlNet", "tiny_vae": "tiny VAE"}.get(
+        kind, kind.replace("_", " ")
+    )
