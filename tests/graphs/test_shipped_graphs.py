@@ -1,6 +1,7 @@
 """The graphs that ship: each is right, runs as it is, and calls the same thing by the same name."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,13 +17,42 @@ from latentgraph.nodes import node_types
 from latentgraph.nodes.models import BUILTIN
 
 SHIPPED = dict(shipped_graphs())
-DRAWING = ["gallery", "img2img", "txt2img", "txt2img-batch"]
+
+DRAWING: dict[str, dict[str, Any]] = {
+    "gallery": {"prompts": ["a dog face", "a red apple"]},
+    "hires-fix": {"strength": 0.5},
+    "img2img": {},
+    "inpaint": {},
+    "lora": {},
+    "outpaint": {},
+    "prompt-schedule": {},
+    "sdxl-base-refiner": {"handover": 1},
+    "txt2img": {},
+    "txt2img-batch": {"batch_size": 2},
+    "upscale": {"strength": 0.5},
+    "variations": {},
+    "xy-grid": {"prompts": ["a dog face", "a red apple"], "samplers": ["euler", "dpmpp_2m"]},
+}
+"""Graphs that draw with the built-in model, and what makes that quick, or lets two steps suffice."""
+
+TRAINING: dict[str, dict[str, Any]] = {
+    "train/builtin": {"count": 256, "coarse_steps": 1, "vae_steps": 1, "clip_steps": 1, "unet_steps": 1},
+    "train/clip": {"count": 256, "steps": 1, "batch_size": 8},
+    "train/controlnet": {"count": 8, "steps": 1, "batch_size": 2},
+    "train/dataset": {"count": 8},
+    "train/evaluate": {"steps": 1, "seen": 2, "dressed": 1, "pairs": 1, "judge_count": 520, "judge_steps": 1},
+    "train/lora": {"prompts": ["a dog face", "a red apple"], "steps": 1, "rank": 1},
+    "train/unet": {"count": 16, "steps": 1, "batch_size": 2},
+    "train/vae": {"count": 16, "coarse_steps": 1, "steps": 1},
+}
+"""Graphs that train, and what makes that quick."""
 
 TYPES = {
-    "artwork": "Folder", "batch_size": "int", "guidance_scale": "float", "height": "int", "image": "File",
-    "model": "str",
-    "negative_prompt": "str", "prompt": "str", "prompts": "[str]", "sampler": "str", "scheduler": "str", "seed": "int",
-    "steps": "int", "strength": "float", "width": "int",
+    "amount": "float", "artwork": "Folder", "batch_size": "int", "control_net": "Folder", "factor": "float",
+    "guidance_scale": "float", "height": "int", "image": "File", "later_prompt": "str", "lora": "File", "mask": "File",
+    "model": "str", "negative_prompt": "str", "other_seed": "int", "prompt": "str", "prompts": "[str]",
+    "refiner": "str", "sampler": "str", "samplers": "[str]", "scheduler": "str", "seed": "int", "steps": "int",
+    "strength": "float", "width": "int",
 }  # fmt: skip
 
 
@@ -32,9 +62,7 @@ def registry() -> Registry:
 
 
 def test_the_graphs_that_ship_are_these():
-    assert list(SHIPPED) == [
-        *DRAWING, "train/builtin", "train/clip", "train/dataset", "train/evaluate", "train/unet", "train/vae",
-    ]  # fmt: skip
+    assert list(SHIPPED) == [*DRAWING, *TRAINING]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -57,25 +85,56 @@ def test_params_and_outputs_of_shipped_graphs_have_the_usual_names(name: str, re
             assert param.type_name.removesuffix(" | none") == TYPES[param.name], param.name
     if name in DRAWING:
         assert {"image", "images"} & set(graph.outputs)
-        assert {"model", "seed", "steps", "guidance_scale", "sampler"} <= set(graph.params)
+        assert {"model", "seed", "steps", "guidance_scale"} <= set(graph.params)
+        assert {"sampler", "samplers"} & set(graph.params)
 
 
 @pytest.mark.parametrize("name", DRAWING)
 def test_a_shipped_graph_draws(name: str, registry: Registry):
-    (picture,) = load(name, registry=registry).run(steps=2).outputs.values()
-    assert picture.pixels.min() >= 0
-    assert picture.pixels.max() <= 1
-    assert picture.pixels.std() > 0.05
+    run = load(name, registry=registry).run(steps=2, **DRAWING[name])
+    assert run.outputs
+    for picture in run.outputs.values():
+        assert picture.pixels.min() >= 0
+        assert picture.pixels.max() <= 1
+        assert picture.pixels.std() > 0.05
 
 
-TRAINING = {
-    "train/dataset": {"count": 8},
-    "train/vae": {"count": 16, "coarse_steps": 1, "steps": 1},
-    "train/clip": {"count": 256, "steps": 1, "batch_size": 8},
-    "train/unet": {"count": 16, "steps": 1, "batch_size": 2},
-    "train/builtin": {"count": 256, "coarse_steps": 1, "vae_steps": 1, "clip_steps": 1, "unet_steps": 1},
-    "train/evaluate": {"steps": 1, "seen": 2, "dressed": 1, "pairs": 1, "judge_count": 520, "judge_steps": 1},
-}
+def test_the_refiner_graph_draws_with_a_stable_diffusion_xl_and_its_refiner(
+    registry: Registry, tmp_path: Path, monkeypatch
+):
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "nodes")
+    import tiny_families
+
+    base, refiner = (str(tiny_families.build(family, tmp_path / family)) for family in ("sdxl", "refiner"))
+    graph = load("sdxl-base-refiner", registry=registry)
+    params = {"model": base, "refiner": refiner, "steps": 3, "handover": 2, "width": 32, "height": 32}
+    drawn = graph.run(**params).outputs["image"].pixels
+    assert drawn.shape == (1, 3, 32, 32)
+    assert not torch.equal(drawn, graph.run(**params | {"handover": 1}).outputs["image"].pixels)
+
+
+def test_variations_begin_at_one_seeds_picture_and_arrive_at_anothers(registry: Registry):
+    chosen = {"prompt": "a dog face", "steps": 2, "guidance_scale": 3.0, "sampler": "dpmpp_2m"}
+    varied = load("variations", registry=registry).run(seed=5, other_seed=8, **chosen).outputs["images"].pixels
+    alone = load("txt2img-batch", registry=registry)
+    first = alone.run(seed=5, batch_size=1, **chosen).outputs["images"].pixels
+    others = alone.run(seed=8, batch_size=3, **chosen).outputs["images"].pixels
+    for row in varied.view(3, 5, *varied.shape[1:]):
+        assert (row[:1] - first).abs().max() < 1e-4
+    assert (varied[4::5] - others).abs().max() < 1e-4
+    near, far = (varied[1] - first).abs().mean(), (varied[3] - first).abs().mean()
+    assert 0 < near < far
+
+
+def test_the_grid_has_a_row_for_each_prompt_and_a_column_for_each_sampler(registry: Registry):
+    from latentgraph.nodes.diffusion.grid import Labels, labelled
+
+    axes = {"prompts": ["a dog face", "a red apple"], "samplers": ["euler", "heun", "dpmpp_2m"]}
+    grid = load("xy-grid", registry=registry).run(steps=2, guidance_scale=5.0, **axes).outputs["image"].pixels
+    one = load("txt2img", registry=registry).run(steps=2, prompt="a red apple", sampler="euler").outputs["image"].pixels
+    expected = labelled(one, Labels(), (), 1, 128)[..., 6:134, 6:134]
+    left, top = grid.shape[3] - 3 * 134, grid.shape[2] - 134
+    assert torch.equal(grid[..., top : top + 128, left : left + 128], expected)
 
 
 @pytest.mark.parametrize("name", TRAINING)
