@@ -1,5 +1,6 @@
 """The graphs that ship: each is right, runs as it is, and calls the same thing by the same name."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from latentgraph.nodes import node_types
 from latentgraph.nodes.models import BUILTIN
 
 SHIPPED = dict(shipped_graphs())
+DOCS = Path(__file__).parents[2] / "docs"
 
 DRAWING: dict[str, dict[str, Any]] = {
     "gallery": {"prompts": ["a dog face", "a red apple"]},
@@ -146,6 +148,14 @@ def test_a_training_graph_runs_to_its_outputs(name: str, registry: Registry, tmp
     for value in run.outputs.values():
         if isinstance(value, PortType):
             assert [written for written in value.written() if not written.content] == []
+
+
+def test_the_gallery_shows_every_graph_that_draws_and_its_pictures_can_be_made(registry: Registry):
+    page = DOCS / "gallery.md"
+    text = page.read_text()
+    assert sorted(re.findall(r"^## (.*)$", text, re.MULTILINE)) == sorted(DRAWING)
+    assert [link for link in re.findall(r"\]\(([^)]*)\)", text) if not (DOCS / link).is_file()] == []
+    assert load(DOCS / "gallery" / "pictures.yaml", registry=registry).check().nodes
 
 
 def test_the_built_in_model_draws_what_plain_diffusers_draws_with_it(registry: Registry):
