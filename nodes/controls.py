@@ -61,6 +61,9 @@ class ApplyControlNet(Node, category="conditioning"):
     strength: float = Field(1.0, ge=0, le=100, description="what the ControlNet adds is multiplied by this")
     start: float = Field(0.0, ge=0, le=1, description="from which share of the steps on")
     end: float = Field(1.0, ge=0, le=1, description="up to which share of the steps")
+    negatives: bool = Field(
+        True, description="steer what is not wanted, too, as diffusers does; without that, guidance strengthens it"
+    )
 
     def run(self, context: Context) -> Guidance | Conditioning:
         _check_range(self.start, self.end)
@@ -72,7 +75,7 @@ class ApplyControlNet(Node, category="conditioning"):
             return Conditioning(tuple(replace(cond, controls=(*cond.controls, control)) for cond in conditioning.conds))
 
         placeless = self.control_net.weights.config.get("global_pool_conditions", False)
-        return mapped(self.guidance, controlled, negatives=not placeless)
+        return mapped(self.guidance, controlled, negatives=self.negatives and not placeless)
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:

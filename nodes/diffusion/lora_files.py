@@ -26,6 +26,9 @@ PARTS = {
 DOWN = re.compile(r"lora[._](down|A)[._]|lora\.down\.|_lora\.down\.")
 """In names of the first of two factors, [rank, inputs, …]."""
 
+OTHERS = {"hada_": "a LoHa", "lokr_": "a LoKr", "oft_": "an OFT", ".on_input": "an IA3"}
+"""Changes to models that are no LoRAs, by what is in the names of their tensors."""
+
 WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl_refiner"}
 """Whose denoisers take tokens of this width."""
 
@@ -43,6 +46,9 @@ def contents(file: File) -> Contents:
     """Raises ValueError for a file that is no LoRA, or damaged."""
     found = shapes(file)
     where = file.path or file.name
+    other = next((kind for name in found for piece, kind in OTHERS.items() if piece in name), None)
+    if other is not None:
+        raise ValueError(f"{where} is {other}, another kind of change to a model, which is not read: LoRAs are")
     parts = {name: part for name in found for prefix, part in PARTS.items() if name.startswith(prefix)}
     if not any("lora" in name for name in found):
         raise ValueError(f"{where} is no LoRA: its tensors are called {_some(found)}")

@@ -1,7 +1,6 @@
 """Rough pictures of latents, to be shown while they are drawn."""
 
 import time
-from pathlib import Path
 
 from torch import Tensor
 
@@ -40,7 +39,7 @@ class Teller:
     def __init__(self, context: Context, space: Space, steps: int) -> None:
         self.context, self.space, self.steps = context, space, steps
         self.next = 0.0
-        self.decoder: Path | None = tiny_vae.find_decoder(space)
+        self.decoder = tiny_vae.find_decoder(space)
 
     def __call__(self, step: int, samples: Tensor) -> None:
         self.context.progress(step, self.steps)

@@ -60,26 +60,16 @@ def learn_lora(node: "TrainLoRA", context: "Context") -> File:
 
 
 def new_controlnet(unet: UNet2DConditionModel, factor: int, seed: int) -> ControlNetModel:
-    """An untrained ControlNet for a U-Net whose latents are `factor` times smaller than the pictures.
+    """A ControlNet for a U-Net whose latents are `factor` times smaller than the pictures, before training.
 
-    It has the resolutions and channels that its results are added to, and attends to nothing: a small model's steering
-    picture says where, not what.
+    A copy of the U-Net's first half, whose results begin as zeros (Zhang et al. 2023, arXiv:2302.05543, 3.1).
     """
-    channels = unet.config.block_out_channels
     halvings = factor.bit_length() - 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return ControlNetModel(
-            in_channels=unet.config.in_channels,
-            down_block_types=("DownBlock2D",) * len(channels),
-            mid_block_type="UNetMidBlock2D",
-            block_out_channels=channels,
-            layers_per_block=unet.config.layers_per_block,
-            cross_attention_dim=unet.config.cross_attention_dim,
-            attention_head_dim=unet.config.attention_head_dim,
-            norm_num_groups=unet.config.norm_num_groups,
-            conditioning_embedding_out_channels=(16, 32, 96, 256)[: halvings + 1],
-        )
+        return ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[: halvings + 1]
+        ).requires_grad_()
 
 
 def learn_controlnet(

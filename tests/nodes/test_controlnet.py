@@ -242,17 +242,18 @@ def test_outside_its_range_nothing_is_evaluated(sd1: Family) -> None:
     assert added_by(sd1, [control], index=0, count=2) == (None, None)
 
 
-def test_both_halves_of_a_guidance_get_it_but_negatives_not_one_that_tells_no_places(sd1: Family) -> None:
+def test_both_halves_of_a_guidance_get_it_unless_it_is_for_what_is_wanted_or_tells_no_places(sd1: Family) -> None:
     positive, negative = Conditioning((Cond(torch.zeros(1, 12, 64)),)), Conditioning((Cond(torch.ones(1, 12, 64)),))
     net = sd1.control_net()
 
-    def counts(net: ControlNet) -> tuple[int, int]:
+    def counts(net: ControlNet, **inputs: bool) -> tuple[int, int]:
         guidance: Any = ApplyControlNet(
-            guidance=CFG(positive, negative, 2.0), control_net=net, image=Image(picture())
+            guidance=CFG(positive, negative, 2.0), control_net=net, image=Image(picture()), **inputs
         ).run(Context())
         return len(guidance.positive.conds[0].controls), len(guidance.negative.conds[0].controls)
 
     assert counts(net) == (1, 1)
+    assert counts(net, negatives=False) == (1, 0)
     pooling = net.weights.config | {"global_pool_conditions": True}
     weights = replace(net.weights)
     object.__setattr__(weights, "config", pooling)

@@ -109,6 +109,32 @@ def test_a_lora_gives_what_diffusers_gives(
         assert difference(encoded(network), plain_text) > 0.01
 
 
+@pytest.mark.parametrize("kind", ["LoCon", "DoRA"])
+def test_loras_of_convolutions_and_with_magnitudes_give_what_diffusers_gives(
+    kind: str, loaded: Loaded, pipeline: Any, context: Context, tmp_path: Path
+) -> None:
+    generator, tensors, plain = torch.Generator().manual_seed(0), {}, predicted(pipeline.unet)
+    for name, module in pipeline.unet.named_modules():
+        if kind == "LoCon" and isinstance(module, nn.Conv2d) and "resnets" in name:
+            down, up = factors(module.weight, generator)
+            key = f"lora_unet_{name.replace('.', '_')}"
+            tensors |= {f"{key}.lora_down.weight": down, f"{key}.lora_up.weight": up, f"{key}.alpha": torch.tensor(2.0)}
+        if kind == "DoRA" and name.endswith(("to_q", "to_v")):
+            down, up = factors(module.weight, generator)
+            magnitude = module.weight.norm(dim=1) * 1.5
+            key = f"unet.{name}"
+            tensors |= {f"{key}.lora_A.weight": down, f"{key}.lora_B.weight": up}
+            tensors[f"{key}.lora_magnitude_vector"] = magnitude
+    save_file(tensors, tmp_path / "a.safetensors")
+    pipeline.load_lora_weights(str(tmp_path / "a.safetensors"), adapter_name="a")
+    pipeline.set_adapters(["a"], [0.7])
+    model = LoadModelLoRA(model=loaded.model, file=File.at(tmp_path / "a.safetensors"), strength=0.7).run(context)
+    with patched(load_unet(model), model.weights.patches) as unet:
+        assert difference(predicted(unet), predicted(pipeline.unet)) == 0.0
+        assert difference(predicted(unet), plain) > 0.01
+    assert torch.equal(predicted(load_unet(loaded.model)), plain)
+
+
 def test_alphas_that_differ_from_layer_to_layer_are_those_of_their_layers(
     loaded: Loaded, pipeline: Any, context: Context, tmp_path: Path
 ) -> None:
@@ -264,6 +290,17 @@ def test_what_is_no_lora_is_refused_before_the_run(loaded: Loaded, tiny: Path, t
     assert "latentgraph models convert" in refused(loaded, File.at(tmp_path / "old.pt"))
     save_file({"lora_prior_x.lora_down.weight": torch.ones(1, 1)}, tmp_path / "odd.safetensors")
     assert "known are names that begin with" in refused(loaded, File.at(tmp_path / "odd.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("x.hada_w1_a", "LoHa"), ("x.lokr_w1", "LoKr"), ("x.oft_blocks", "OFT"), ("x.on_input", "IA3")],
+)
+def test_other_changes_to_models_than_loras_are_called_by_their_name(
+    loaded: Loaded, tmp_path: Path, name: str, kind: str
+) -> None:
+    save_file({f"lora_unet_{name}": torch.ones(2, 2)}, tmp_path / "other.safetensors")
+    assert f" {kind}, another kind of change" in refused(loaded, File.at(tmp_path / "other.safetensors"))
 
 
 def test_before_the_run_the_outputs_are_known(loaded: Loaded, pipeline: Any, context: Context, tmp_path: Path) -> None:

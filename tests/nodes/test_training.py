@@ -309,3 +309,24 @@ def test_an_evaluation_asks_for_everything_that_was_kept_out():
     ]
     assert not any(kept_out.has(scene) for scene in seen)
     assert len(asked.prompts) == len(asked.scenes.scenes)
+
+
+def test_a_new_controlnet_is_the_first_half_of_the_model_and_changes_nothing(parts):
+    from latentgraph.nodes.diffusion.weights import load_unet
+    from latentgraph.nodes.training.steering import new_controlnet
+
+    model = parts[2]
+    unet = load_unet(model)
+    net = new_controlnet(unet, model.space.factor, seed=0)
+    pixels = 16
+    latents = torch.randn(2, model.space.channels, pixels // model.space.factor, pixels // model.space.factor)
+    with torch.no_grad():
+        down, middle = net(
+            latents, 300, torch.randn(2, 7, model.width), torch.rand(2, 3, pixels, pixels), return_dict=False
+        )
+    assert all(not part.any() for part in (*down, middle))
+    whole, half = unet.state_dict(), net.state_dict()
+    shared = [name for name in half if name in whole and name.startswith(("down_blocks.", "mid_block."))]
+    assert shared
+    assert all(torch.equal(half[name], whole[name]) for name in shared)
+    assert all(parameter.requires_grad for parameter in net.parameters())
