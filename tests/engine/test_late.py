@@ -2,6 +2,7 @@
 
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,21 @@ class First(Node):
         return len(first.__name__)
 
 
+def helped() -> int:
+    from late_modules import third
+
+    return len(third.__name__)
+
+
+class Third(Node):
+    """Calls what imports one more, and something that there is not."""
+
+    def run(self, context: Context) -> int:
+        with suppress(ImportError):
+            import there_is_no_such_module  # type: ignore[import-not-found]  # noqa: F401
+        return helped()
+
+
 class Second(Node):
     """Imports another."""
 
@@ -54,19 +70,19 @@ class Wrong(Node):
 def modules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "late_modules"
     folder.mkdir()
-    for name in ("__init__", "first", "second"):
+    for name in ("__init__", "first", "second", "third"):
         (folder / f"{name}.py").write_text("" if name == "__init__" else SLOW)
     monkeypatch.syspath_prepend(str(tmp_path))
 
 
 @pytest.mark.usefixtures("modules")
 def test_one_thread_imports_at_a_time() -> None:
-    threads = [threading.Thread(target=import_late, args=[kind]) for kind in (First, Second)]
+    threads = [threading.Thread(target=import_late, args=[kind]) for kind in (First, Second, Third)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {"late_modules.first", "late_modules.second"} <= sys.modules.keys()
+    assert {"late_modules.first", "late_modules.second", "late_modules.third"} <= sys.modules.keys()
     assert MOST == 1
 
 
