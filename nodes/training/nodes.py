@@ -207,14 +207,14 @@ class TrainControlNet(Node, category="training", resource="device", primary="con
     """Train a small ControlNet by which the edges of a picture steer a model.
 
     Zhang et al. 2023, arXiv:2302.05543; the edges are those of CannyEdges. It begins as a copy of the model's first
-    half. With many captions left empty it learns to read the edges, as the paper found.
+    half. With most captions left empty it learns to read the edges: a caption that says all leaves nothing to learn.
     """
 
     data: Dataset
     model: Model
     clip: Clip
     vae: Vae
-    unconditional: float = Field(0.5, ge=0, le=1, description="the share of captions left empty")
+    unconditional: float = Field(0.8, ge=0, le=1, description="the share of captions left empty")
     steps: int = Field(1000, ge=1, description=STEPS)
     batch_size: int = Field(16, ge=1, description="pictures in a batch")
     learning_rate: float = Field(5e-4, gt=0, description=RATE)

@@ -21,6 +21,7 @@ SHIPPED = dict(shipped_graphs())
 DOCS = Path(__file__).parents[2] / "docs"
 
 DRAWING: dict[str, dict[str, Any]] = {
+    "controlnet": {},
     "gallery": {"prompts": ["a dog face", "a red apple"]},
     "hires-fix": {"strength": 0.5},
     "img2img": {},
