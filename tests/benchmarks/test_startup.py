@@ -80,7 +80,7 @@ COMMANDS: dict[str, tuple[list[str], float]] = {
     "schema": (["schema"], 3),
     "check, 150 types": (["check", "many.yaml", *MANY], 1.8),
     "check txt2img, 150 types": (["check", *TXT2IMG], 1.8),
-    "plan txt2img, 150 types": (["plan", *TXT2IMG], 1.8),
+    "plan txt2img, 150 types": (["plan", *TXT2IMG], 2.2),
     "run txt2img, all reused, 150 types": (["run", *TXT2IMG], 2.5),
     "nodes, 150 types": (["nodes", *MANY], 2),
     "schema, 150 types": (["schema", *MANY], 3),
