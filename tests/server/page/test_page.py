@@ -32,7 +32,7 @@ def test_node_types_inputs_outputs_params_and_choices_are_completed(page: Page) 
     write(page, SLOW.partition("outputs")[0])
     offered = page.locator(".cm-tooltip-autocomplete .cm-completionLabel")
     for typed, label in (
-        ("  sum: {type: Ad", "Add"),
+        ("  sum: {type: Add", "Add"),
         (", inputs: {", None),
         ("a", "a"),
         ("$ear", "early"),
