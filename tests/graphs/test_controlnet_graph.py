@@ -31,5 +31,4 @@ def test_what_is_drawn_has_the_edges_of_the_picture_that_is_followed():
             drawn = canny(outputs["image"].pixels, 100, 200)[0, 0] > 0.5
             agreements.append(agreement(outputs["edges"].pixels[0, 0] > 0.5, drawn))
         found[strength] = sum(agreements) / len(agreements)
-    print(found)
     assert found[1.0] > found[0.0] + 0.2
