@@ -13,6 +13,7 @@ from typing import Any, Literal
 from latentgraph.engine.ports import File
 
 from .diffusion.headers import Header, header
+from .references import Family
 
 ModelKind = Literal[
     "checkpoint",
@@ -28,7 +29,7 @@ ModelKind = Literal[
 ]
 """What a model is for. A checkpoint is a whole pipeline: one file, or a folder in the layout of diffusers."""
 
-WIDTHS = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl_refiner"}
+WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl_refiner"}
 """Whose denoisers take tokens of this width."""
 
 CLASSES: dict[str, ModelKind] = {

@@ -32,7 +32,7 @@ def token_width(file: File) -> int:
 
 
 def family_of(file: File) -> Family:
-    return WIDTHS.get(token_width(file), "sd1")  # type: ignore[return-value]
+    return WIDTHS.get(token_width(file), "sd1")
 
 
 def check_encoder(file: File, encoder: Weights) -> None:

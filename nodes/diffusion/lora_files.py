@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from latentgraph.engine.ports import File
 
-from ..references import FAMILIES, Clip, Family, Model, Weights
+from ..model_files import WIDTHS
+from ..references import FAMILIES, Clip, Model, Weights
 from .shapes import shapes
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -28,9 +29,6 @@ DOWN = re.compile(r"lora[._](down|A)[._]|lora\.down\.|_lora\.down\.")
 
 OTHERS = {"hada_": "a LoHa", "lokr_": "a LoKr", "oft_": "an OFT", ".on_input": "an IA3"}
 """Changes to models that are no LoRAs, by what is in the names of their tensors."""
-
-WIDTHS: dict[int, Family] = {768: "sd1", 1024: "sd2", 2048: "sdxl", 1280: "sdxl_refiner"}
-"""Whose denoisers take tokens of this width."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from . import tiny_vae
 from .numerics import torch
 
 PAUSE, SHARE = 0.1, 0.05
-"""From one preview to the next: seconds at least, and how much of the time they may take."""
+"""From one preview to the next pass so many seconds at least, and so much time that making the one is this share."""
 
 SIDE = 256
 """Of a preview, at most, in pixels."""
@@ -23,7 +23,8 @@ RGB = {
         (-0.2829, 0.1762, 0.2721),
         (-0.2120, -0.2616, -0.7177),
     ),
-    Space(4, 8, 0.13025): (  # Vass 2023, huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space
+    # Vass 2023, huggingface.co/blog/TimothyAlexisVass/explaining-the-sdxl-latent-space, without its constant part
+    Space(4, 8, 0.13025): (
         (0.4706, 0.4706, 0.4706),
         (-0.4706, -0.0392, 0.0784),
         (0.1961, 0.1176, -0.0392),
