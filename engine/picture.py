@@ -1,11 +1,13 @@
 """How a picture was made, read from its file: a PNG's text chunks, the comment in the EXIF data of a JPEG or a WebP.
 
-A picture may come from anywhere, so nothing here believes what a file claims: every length is checked against the file
-and a limit, every chunk against its checksum, and nothing is unpacked beyond the limit. Pixels are never decoded.
+A picture may come from anywhere, so nothing here believes what a PNG claims: every length is checked against the file
+and a limit, every chunk against its checksum, and nothing is unpacked beyond the limit. EXIF data is read by Pillow.
+Pixels are never decoded.
 """
 
 import json
 import re
+import warnings
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -113,10 +115,25 @@ def _texts(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
         yield from _png_texts(file, size)
         return
     # Other programs comment pictures, too, and not in JSON.
-    comment = _object(_comment(_jpeg_exif(file, size) if kind == "jpeg" else _webp_exif(file, size))) or {}
-    for name, text in comment.items():
+    for name, text in (_object(_comment(file)) or {}).items():
         if name.startswith(PREFIX) and isinstance(text, str):
             yield name.removeprefix(PREFIX), text
+
+
+def _comment(file: BinaryIO) -> str:
+    """The comment in the EXIF data of a JPEG or WebP file, '' where there is none, by Pillow; no pixel is decoded."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=("JPEG", "WEBP")) as picture:
+            comment = picture.getexif().get_ifd(EXIF).get(USER_COMMENT)
+    except Exception:  # Pillow's readers raise whatever comes to them on bytes they do not expect
+        raise _Damaged("its parts do not fit together") from None
+    if not isinstance(comment, bytes) or not comment.startswith(ASCII):
+        return ""
+    if len(comment) > TEXT_BYTES:
+        raise _Damaged(f"a text in it has {len(comment):,} bytes, at most {TEXT_BYTES:,} are read")
+    return comment.removeprefix(ASCII).decode("ascii", "replace")
 
 
 # PNG (ISO/IEC 15948)
@@ -126,15 +143,20 @@ def _png_texts(file: BinaryIO, size: int) -> Iterator[tuple[str, str]]:
     file.seek(len(SIGNATURE))
     budget = TEXT_BYTES
     for _ in range(CHUNKS):
-        header = _read(file, 8)
+        header = file.read(8)
+        if len(header) < 8:
+            raise _Damaged("it ends too early")
         length, kind = int.from_bytes(header[:4]), header[4:]
-        _check_length(length, size - file.tell() - 4)
+        if length > size - file.tell() - 4:
+            raise _Damaged(f"a part of it claims {length:,} bytes, more than there are")
         if kind == b"IEND":
             return
         if kind not in (b"tEXt", b"zTXt", b"iTXt"):
             file.seek(length + 4, 1)
             continue
-        content = _read_text(file, length)
+        if length > TEXT_BYTES:
+            raise _Damaged(f"a text in it has {length:,} bytes, at most {TEXT_BYTES:,} are read")
+        content = file.read(length)
         if zlib.crc32(kind + content) != int.from_bytes(file.read(4)):
             raise _Damaged("a text in it does not match its checksum")
         name, _, rest = content.partition(b"\0")
@@ -168,85 +190,3 @@ def _text(kind: bytes, rest: bytes, limit: int) -> str:
         return rest.decode(encoding)
     except UnicodeDecodeError:
         raise _Damaged("a text in it is not UTF-8") from None
-
-
-# JPEG (ITU-T T.81, annex B) and WebP (RFC 9649), which have EXIF data
-
-
-def _jpeg_exif(file: BinaryIO, size: int) -> bytes:
-    """The EXIF data of a JPEG file, nothing where it has none; what follows its pixels is not looked at."""
-    file.seek(2)
-    for _ in range(CHUNKS):
-        marker = _read(file, 2)
-        while marker == b"\xff\xff":  # a segment may be preceded by any number of these
-            marker = b"\xff" + _read(file, 1)
-        if marker[:1] != b"\xff":
-            raise _Damaged("a part of it does not begin where the one before ends")
-        if marker in (b"\xff\xda", b"\xff\xd9"):  # the pixels, the end
-            return b""
-        length = int.from_bytes(_read(file, 2)) - 2
-        _check_length(length, size - file.tell())
-        if marker != b"\xff\xe1":
-            file.seek(length, 1)
-        elif (content := _read(file, length)).startswith(b"Exif\0\0"):
-            return content[6:]
-    raise _Damaged(f"it has more than {CHUNKS:,} parts")
-
-
-def _webp_exif(file: BinaryIO, size: int) -> bytes:
-    """The EXIF data of a WebP file, nothing where it has none."""
-    file.seek(12)
-    for _ in range(CHUNKS):
-        if file.tell() >= size:
-            return b""
-        header = _read(file, 8)
-        length = int.from_bytes(header[4:], "little")
-        _check_length(length, size - file.tell())
-        if header[:4] == b"EXIF":
-            return _read_text(file, length).removeprefix(b"Exif\0\0")  # which some programs write, as in a JPEG
-        file.seek(length + length % 2, 1)
-    raise _Damaged(f"it has more than {CHUNKS:,} parts")
-
-
-def _comment(exif: bytes) -> str:
-    """The comment in EXIF data, a TIFF file with a directory that points to another one; '' where there is none."""
-    if exif[:4] not in (b"MM\0\x2a", b"II\x2a\0"):
-        return ""
-    order: Literal["big", "little"] = "big" if exif[:1] == b"M" else "little"
-    inner = _entry(exif, order, int.from_bytes(exif[4:8], order), EXIF)
-    found = _entry(exif, order, inner[1], USER_COMMENT) if inner else None
-    if found is None:
-        return ""
-    count, place = found
-    _check_length(count, len(exif) - place)
-    comment = exif[place : place + count]
-    return comment[len(ASCII) :].decode("ascii", "replace") if comment.startswith(ASCII) else ""
-
-
-def _entry(exif: bytes, order: Literal["big", "little"], place: int, tag: int) -> tuple[int, int] | None:
-    """How many values a directory has for a tag, and its last field: the value, or where the values are."""
-    for start in range(place + 2, place + 2 + 12 * int.from_bytes(exif[place : place + 2], order), 12):
-        entry = exif[start : start + 12]
-        if len(entry) < 12:
-            raise _Damaged("its EXIF data is cut off")
-        if int.from_bytes(entry[:2], order) == tag:
-            return int.from_bytes(entry[4:8], order), int.from_bytes(entry[8:], order)
-    return None
-
-
-def _check_length(length: int, there: int) -> None:
-    if not 0 <= length <= there:
-        raise _Damaged(f"a part of it claims {length:,} bytes, more than there are")
-
-
-def _read_text(file: BinaryIO, length: int) -> bytes:
-    if length > TEXT_BYTES:
-        raise _Damaged(f"a text in it has {length:,} bytes, at most {TEXT_BYTES:,} are read")
-    return _read(file, length)
-
-
-def _read(file: BinaryIO, length: int) -> bytes:
-    content = file.read(length)
-    if len(content) < length:
-        raise _Damaged("it ends too early")
-    return content

@@ -214,63 +214,31 @@ def test_a_jpeg_or_webp_that_says_something_else_does_not_say_how_it_was_made(
         read_making(picture)
 
 
-JPEG, WEBP = b"\xff\xd8", b"RIFF\0\0\0\0WEBP"
-
-
-def exif(entries: bytes, inner: bytes = b"") -> bytes:
-    """A segment of a JPEG with EXIF data: the entries of the first directory, then what else there is."""
-    content = b"Exif\0\0MM\0\x2a\0\0\0\x08" + (len(entries) // 12).to_bytes(2) + entries + inner
-    return b"\xff\xe1" + (len(content) + 2).to_bytes(2) + content
-
-
-def pointer(tag: int, count: int, value: int) -> bytes:
-    return tag.to_bytes(2) + b"\0\x04" + count.to_bytes(4) + value.to_bytes(4)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        (JPEG + b"\xff", "it ends too early"),
-        (JPEG + b"\xff\xe1", "it ends too early"),
-        (JPEG + b"\xff\xe1\xff\xffExif\0\0", "a part of it claims 65,533 bytes, more than there are"),
-        (JPEG + b"\xff\xe0\0\0" + bytes(9), "a part of it claims -2 bytes"),
-        (JPEG + b"\xff\xe0\0\x02AB", "a part of it does not begin where the one before ends"),
-        (JPEG + b"\xff\xe0\0\x02" * 100_001, "it has more than 100,000 parts"),
-        (JPEG + b"\xff" * 1000, "it ends too early"),
-        (JPEG + exif(pointer(0x8769, 1, 22), b"\xff\xff" + b"a" * 12), "its EXIF data is cut off"),
-        (
-            JPEG + exif(pointer(0x8769, 1, 22), b"\0\x01" + pointer(0x9286, 2**32 - 1, 0)),
-            "a part of it claims 4,294,967,295 bytes",
-        ),
-        (JPEG + exif(pointer(0x8769, 1, 22), b"\0\x01" + pointer(0x9286, 9, 2**31)), "a part of it claims 9 bytes"),
-        (WEBP + b"EXIF\xff\xff\xff\xff", "a part of it claims 4,294,967,295 bytes, more than there are"),
-        (WEBP + b"EXIF", "it ends too early"),
-        (WEBP + b"EXIF" + (TEXT_BYTES + 1).to_bytes(4, "little") + bytes(TEXT_BYTES + 1), "has 8,388,609 bytes"),
-        (WEBP + b"juNK\0\0\0\0" * 100_001, "it has more than 100,000 parts"),
-    ],
-    ids=range(14),
-)
-def test_damaged_and_hostile_jpegs_and_webps_are_refused(content: bytes, message: str, picture: Path) -> None:
-    picture.write_bytes(content)
-    with pytest.raises(NoMaking, match="cannot be read as a PNG, JPEG or WebP picture: ") as wrong:
-        read_making(picture)
-    assert message in str(wrong.value)
+JPEG, WEBP = b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP"
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        JPEG + exif(pointer(0x8769, 1, 8)) + b"\xff\xd9",  # a directory that points to itself
-        JPEG + exif(pointer(0x8769, 1, 2**32 - 1)) + b"\xff\xd9",
-        JPEG + exif(b"") + b"\xff\xd9",
-        WEBP + b"EXIF\x03\0\0\0MM\0\0",
+        JPEG,
+        JPEG + b"\xe1\xff\xffExif\0\0",
+        JPEG + b"\xe0\0\0" + bytes(9),
+        JPEG + b"\xe0\0\x02" + JPEG * 100_001,
         WEBP,
+        WEBP + b"EXIF\xff\xff\xff\xff",
+        WEBP + b"juNK\0\0\0\0" * 100_001,
     ],
-    ids=range(5),
+    ids=range(7),
 )
-def test_exif_data_that_leads_nowhere_says_nothing(content: bytes, picture: Path) -> None:
+def test_damaged_and_hostile_jpegs_and_webps_are_refused(content: bytes, picture: Path) -> None:
     picture.write_bytes(content)
-    with pytest.raises(NoMaking, match="does not say how it was made"):
+    with pytest.raises(NoMaking, match="cannot be read as a PNG, JPEG or WebP picture: its parts do not fit together"):
+        read_making(picture)
+
+
+def test_a_comment_that_is_too_long_is_refused(picture: Path) -> None:
+    picture.write_bytes(with_comment("WEBP", comment({"latentgraph.graph": "x" * TEXT_BYTES})))
+    with pytest.raises(NoMaking, match="at most 8,388,608 are read"):
         read_making(picture)
 
 
