@@ -1,5 +1,6 @@
 """Graphs as pictures: where boxes and links go, and what the SVG and the PNG show of them."""
 
+import gc
 import random
 import re
 import subprocess
@@ -225,8 +226,15 @@ def test_the_time_it_takes_grows_with_the_graph_not_with_its_square() -> None:
         to_svg("large", boxes, links)
         return time.process_time() - start
 
+    def least(count: int) -> float:
+        return min(seconds(count) for _ in range(5))
+
     seconds(20)  # the font is read
-    assert seconds(400) < 9 * seconds(100)
+    gc.freeze()  # what other tests have left behind is not gone through again and again
+    try:
+        assert least(400) < 9 * least(100)
+    finally:
+        gc.unfreeze()
 
 
 @pytest.mark.parametrize("boxes", [[], [Box("a", "Node")], [Box("a", "Node", group="g"), Box("b", "Node")]])

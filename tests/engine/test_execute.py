@@ -159,7 +159,7 @@ def test_cancelling_takes_effect_within_a_step(load: Any, tiny_module: ModuleTyp
         cancelled=cancelled,
     )
     thread.join()
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
     assert done.status == "cancelled"
     assert done.nodes == {"slow": "skipped", "after": "skipped"}
     assert len([event for event in events if event["event"] == "progress"]) < 10
@@ -176,7 +176,7 @@ def test_a_listener_that_fails_ends_the_run(load: Any) -> None:
     started = time.monotonic()
     with pytest.raises(BrokenPipeError):
         execute(checked, emit=listen)
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 10
 
 
 def test_events_come_from_the_calling_thread(load: Any) -> None:

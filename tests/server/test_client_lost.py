@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import random
 import threading
 from collections.abc import Iterator
@@ -30,14 +31,18 @@ CHAIN = (
 class Cutting:
     """A proxy that cuts every connection after a random while, in the middle of whatever is being said.
 
-    Of the first `swallowed` connections it passes on what the client says, and cuts them when an answer comes.
+    With `most`, it is cut at the latest after a random number of bytes of an answer, up to as many. Of the first
+    `swallowed` connections it passes on what the client says, and cuts them when an answer comes.
     """
 
-    def __init__(self, port: int, seed: int, longest: float = 0.25, swallowed: int = 0) -> None:
+    def __init__(
+        self, port: int, seed: int, longest: float = 0.25, most: int | None = None, swallowed: int = 0
+    ) -> None:
         self.target, self.random, self.longest, self.swallowed = port, random.Random(seed), longest, swallowed
+        self.most = most
         self.cuts, self.port = 0, 0
-        self.ready, self.loop = threading.Event(), asyncio.new_event_loop()
-        self.thread = threading.Thread(target=self.loop.run_until_complete, args=(self._serve(),), daemon=True)
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=lambda: asyncio.run(self._serve()), daemon=True)
         self.thread.start()
         self.ready.wait(5)
 
@@ -53,7 +58,7 @@ class Cutting:
         self.thread.join()
 
     async def _serve(self) -> None:
-        self.over = asyncio.Event()
+        self.loop, self.over = asyncio.get_running_loop(), asyncio.Event()
         async with await asyncio.start_server(self._connection, "127.0.0.1", 0) as server:
             self.port = server.sockets[0].getsockname()[1]
             self.ready.set()
@@ -64,7 +69,7 @@ class Cutting:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
             self.swallowed -= 1
             swallow = self.swallowed >= 0
-            answer = there.read(1) if swallow else self._copy(there, writer)
+            answer = there.read(1) if swallow else self._copy(there, writer, self.most)
             copies = [asyncio.ensure_future(copy) for copy in (self._copy(reader, back), answer)]
             longest = 10 if swallow else self.random.uniform(0.005, self.longest)
             await asyncio.wait(copies, timeout=longest, return_when=asyncio.FIRST_COMPLETED)
@@ -74,11 +79,13 @@ class Cutting:
             back.transport.abort()
         writer.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, most: int | None = None) -> None:
+        left = math.inf if most is None else self.random.randint(1, most)
         with contextlib.suppress(OSError):
-            while piece := await reader.read(self.random.randint(1, 4000)):
+            while left > 0 and (piece := await reader.read(self.random.randint(1, 4000))):
                 writer.write(piece)
                 await writer.drain()
+                left -= len(piece)
 
 
 @pytest.fixture
@@ -183,7 +190,7 @@ def test_files_come_whole_through_a_connection_that_is_cut(server: serving.Serve
     with Client(server.url) as client:
         job = client.submit(graph, {"file": client.upload(content, "a.txt")})
         job.result()
-    with Cutting(server.port, 4, longest=0.05) as proxy, Client(proxy.url, patience=60) as client:
+    with Cutting(server.port, 4, longest=10, most=2_500_000) as proxy, Client(proxy.url, patience=60) as client:
         image = client.result(job.id).outputs["image"]
         before = proxy.cuts
         assert image.read().startswith(content)
