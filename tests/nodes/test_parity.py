@@ -157,9 +157,10 @@ class Pair:
         strength: float,
     ) -> Tensor:
         model, clip, vae = self.loaded
+        # As many texts as the pipeline encodes at once: the bits of a product may be others where its shape is another.
         guidance = CFGCombine(
-            positive=CLIPEncode(clip=clip, text=PROMPT).run(self.context),
-            negative=CLIPEncode(clip=clip, text=NEGATIVE).run(self.context),
+            positive=CLIPEncode(clip=clip, text=(PROMPT,) * len(seeds)).run(self.context),
+            negative=CLIPEncode(clip=clip, text=(NEGATIVE,) * len(seeds)).run(self.context),
             scale=scale,
         ).run(self.context)
         if image is None:
