@@ -516,7 +516,7 @@ def test_files_that_use_two_others_each_are_refused_before_they_are_checked(chec
     for uses in (("0", "0"), ("$(params.n * 2)", "$(params.n * 2 + 1)")):
         started = time.process_time()
         problem = checking.one(chained(checking, 60, *uses))
-        assert time.process_time() - started < 3
+        assert time.process_time() - started < 1
         assert problem.code == "too-large"
         assert problem.message == "with those of the graph files that it uses, the graph has more than 100,000 nodes"
         assert problem.place is not None
@@ -527,7 +527,7 @@ def test_what_is_used_often_alike_is_checked_once(checking: Checking) -> None:
     text = chained(checking, 13, "0", "0")
     started = time.process_time()
     checking.good(text)
-    assert time.process_time() - started < 3
+    assert time.process_time() - started < 1
 
 
 def test_many_graph_files_are_read_up_to_a_limit(checking: Checking, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,4 +320,4 @@ def test_documents_are_quick_to_get(server: serving.Server) -> None:
     began = time.monotonic()
     for _ in range(10):
         assert server.get("/v1/openapi.json").status == 200
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 2

@@ -257,7 +257,7 @@ def test_headers_that_come_slowly_keep_nobody_waiting_and_end_the_connection(ser
             raw.socket.sendall(bytes([letter]))
         began = time.monotonic()
         assert server.get("/v1/health").status == 200
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 1
     for raw in slow:
         assert raw.frame() is None
         raw.socket.close()
@@ -306,12 +306,12 @@ def test_clients_that_never_read_cost_no_memory_and_nobody_time(server: serving.
     for raw in deaf:
         for _ in range(100):
             raw.ask("subscribe", job=job["job"])
-    deadline = time.monotonic() + 6
+    deadline = time.monotonic() + 3
     while time.monotonic() < deadline:
         began = time.monotonic()
         with Raw(server.port) as other:
             assert other.reply(other.ask("subscribe", feed="mine", after=0))["ok"]["head"] > 6000
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 1
     assert memory(server) - before < 64_000_000
     with Raw(server.port) as other:
         other.ask("subscribe", job=job["job"])
