@@ -24,7 +24,13 @@ MODULES = (
     "preparation",
     "upscaling",
     "grids",
+    "plots.nodes",
+    "noising",
+    "tracing",
     "training.nodes",
+    "training.distributions",
+    "training.classifiers",
+    "training.measures",
 )
 
 

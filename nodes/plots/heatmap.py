@@ -1,0 +1,62 @@
+"""Drawing a table of numbers as colours."""
+
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+
+from .data import Plot, Table
+from .style import Colours, figure, plotted
+
+if TYPE_CHECKING:
+    from .nodes import PlotHeatmap
+
+
+def heatmap(node: "PlotHeatmap") -> Plot:
+    """What the node PlotHeatmap draws."""
+    grids = [_numbers(each) for each in node.tables]
+    values = [value for grid in grids for row in grid for value in row]
+    low, high = min(values), max(values)
+    if node.centre is not None:
+        reach = max(high - node.centre, node.centre - low) or 1.0
+        low, high = node.centre - reach, node.centre + reach
+    rows, columns = len(grids[0]), len(grids[0][0])
+
+    def draw(colours: Colours) -> Figure:
+        tallest = max(3.2, min(8.0, 6.4 * rows / columns / len(grids) + 1.6))
+        drawn = figure(tallest)
+        places = drawn.subplots(1, len(grids), squeeze=False)[0]
+        scale = colours.scale if node.centre is None else colours.around
+        for index, (place, each, grid) in enumerate(zip(places, node.tables, grids, strict=True)):
+            shown = place.imshow(grid, cmap=scale, vmin=low, vmax=high, aspect="auto")
+            place.grid(visible=False)
+            place.set_xticks(range(columns), each.names[1:], rotation=_turned(each.names[1:], len(grids)))
+            place.set_yticks(range(rows), map(str, each.columns[0].values) if index == 0 else [""] * rows)
+            place.set_xlabel(node.x_label)
+            if index == 0:
+                place.set_ylabel(each.columns[0].label)
+            if node.labels:
+                place.set_title(node.labels[index])
+            if node.numbers:
+                for row, line in enumerate(grid):
+                    for column, value in enumerate(line):
+                        strong = (value - low) / ((high - low) or 1) > 0.55
+                        colour = colours.page if strong else colours.text
+                        text = format(value, node.format)
+                        place.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
+        drawn.colorbar(shown, ax=list(places), label=node.value_label).outline.set_visible(False)
+        if node.title:
+            drawn.suptitle(node.title, fontsize=14)
+        return drawn
+
+    return plotted(draw)
+
+
+def _numbers(each: Table) -> list[list[float]]:
+    """The rows of numbers behind the column that names them."""
+    columns = [[float(value) for value in column.values] for column in each.columns[1:]]
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _turned(names: list[str], panels: int) -> float:
+    """By how many degrees the names of columns are turned, so that they do not run into each other."""
+    return 90 if len(names) * panels * max(map(len, names)) > 75 else 0

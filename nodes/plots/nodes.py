@@ -1,0 +1,156 @@
+"""The node types that draw plots: of tables and of pictures, in one style, for light pages and for dark ones.
+
+A column's name and unit are what its axis is called, so tables say what they hold and plots need few words.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from latentgraph.engine import Context, Field, Node
+from latentgraph.engine.node import Wrong
+
+from ..ports import Image
+from .data import Plot, Table, table
+
+TABLES = "one table, or several that are compared; all have the columns that are drawn"
+LABELS = "what each table is called; none where there is but one"
+TITLE = "what is written above; nothing without"
+
+
+class MakeTable(Node, category="plots"):
+    """Lists of numbers as a table: a column `step`, counted from 1, and one for each list.
+
+    `smooth` takes the mean of that many values up to each one, which makes the loss of a training readable.
+    """
+
+    values: tuple[tuple[float, ...], ...] = Field(description="a list for each column, all of one length")
+    names: tuple[str, ...] = Field(("loss",), description="what each list holds")
+    units: tuple[str, ...] = Field((), description="the unit of each list; none without")
+    smooth: int = Field(1, ge=1, description="how many values are averaged, the last of them each one itself")
+    counted: str = Field("step", description="what the first column is called")
+
+    def run(self, context: Context) -> Table:
+        if len(self.names) != len(self.values):
+            raise Wrong("names", f"there are {len(self.values)} lists of values and {len(self.names)} names")
+        if self.units and len(self.units) != len(self.values):
+            raise Wrong("units", f"there are {len(self.values)} lists of values and {len(self.units)} units")
+        if len({len(each) for each in self.values}) != 1:
+            raise Wrong("values", f"lists of {', '.join(str(len(each)) for each in self.values)} values are no table")
+        columns: dict[str, list[float | int]] = {self.counted: list(range(1, len(self.values[0]) + 1))}
+        for name, each in zip(self.names, self.values, strict=True):
+            starts = [max(0, index + 1 - self.smooth) for index in range(len(each))]
+            columns[name] = [sum(each[start : end + 1]) / (end + 1 - start) for end, start in enumerate(starts)]
+        return table(columns, dict(zip(self.names, self.units, strict=False)))
+
+
+class PlotCurve(Node, category="plots"):
+    """Draw columns of numbers over another one: as curves, as points, or as bars.
+
+    Of several tables each has a colour of its own. With `panels` each column has an axis of its own, side by side.
+    Fails where a table has no column of a name.
+    """
+
+    tables: tuple[Table, ...] = Field(description=TABLES)
+    labels: tuple[str, ...] = Field((), description=LABELS)
+    x: str = Field("", description="the column along the bottom; the first without")
+    y: tuple[str, ...] = Field((), description="the columns that are drawn; all others without")
+    kind: Literal["line", "points", "both", "bars"] = Field("line", description="how they are drawn")
+    panels: bool = Field(False, description="each column in a panel of its own")
+    dashed: tuple[str, ...] = Field(
+        (), description="columns, or tables by their labels, that are dashed: a theory, say"
+    )
+    points: tuple[str, ...] = Field((), description="columns that are points, where the others are lines")
+    log: tuple[str, ...] = Field((), description="columns whose axis is logarithmic")
+    y_label: str = Field("", description="what is written at the side; the column's name and unit without")
+    title: str = Field("", description=TITLE)
+
+    def run(self, context: Context) -> Plot:
+        from .curves import curves
+
+        _check_labels(self.tables, self.labels)
+        return curves(self)
+
+
+class PlotScatter(Node, category="plots"):
+    """Draw points, each by two of its numbers. Fails where a table has no column of a name."""
+
+    tables: tuple[Table, ...] = Field(description=TABLES)
+    labels: tuple[str, ...] = Field((), description=LABELS)
+    x: str = Field("", description="the column along the bottom; the first without")
+    y: str = Field("", description="the column up the side; the second without")
+    colour: str = Field("", description="the column that colours the points: texts each have one, numbers a scale")
+    panels: bool = Field(False, description="each table in a panel of its own, on the same axes")
+    marginals: bool = Field(False, description="histograms of either number at the sides")
+    square: bool = Field(False, description="equal lengths mean equal distances on both axes")
+    circles: tuple[float, ...] = Field((), description="radii of circles around the origin")
+    title: str = Field("", description=TITLE)
+
+    def run(self, context: Context) -> Plot:
+        from .scatter import scatter
+
+        _check_labels(self.tables, self.labels)
+        for each in self.tables:
+            if len(each.columns) < 2:
+                raise Wrong("tables", f"points need two columns, and a table has only {each.names}")
+        return scatter(self)
+
+
+class PlotHeatmap(Node, category="plots"):
+    """Draw a table as colours: its first column names the rows, the others are the columns of numbers.
+
+    Several tables are drawn side by side, on the same scale.
+    """
+
+    tables: tuple[Table, ...] = Field(description="one table, or several of the same rows")
+    labels: tuple[str, ...] = Field((), description=LABELS)
+    x_label: str = Field("", description="what the columns are")
+    value_label: str = Field("", description="what the numbers are, with their unit")
+    centre: float | None = Field(None, description="the number from which colours go two ways")
+    numbers: bool = Field(False, description="write each number on its colour")
+    format: str = Field(
+        ".2f", pattern=r"^[,]?(\.\d+)?[defg%]$", description="how numbers are written, in Python's words"
+    )
+    title: str = Field("", description=TITLE)
+
+    def run(self, context: Context) -> Plot:
+        from .heatmap import heatmap
+
+        _check_labels(self.tables, self.labels)
+        for each in self.tables:
+            if len(each.columns) < 2 or not each.columns[0].values:
+                raise Wrong("tables", f"a table of {each.names} has no rows of numbers to draw")
+            if len(each.columns[0].values) != len(self.tables[0].columns[0].values):
+                raise Wrong("tables", "the tables have different numbers of rows")
+        return heatmap(self)
+
+
+class ImageStrip(Node, category="plots"):
+    """Draw rows of pictures with words at their sides: what happens from left to right, or under other conditions.
+
+    Each item of `rows` is a row, its pictures those of the batch; one item is cut in rows of `columns` pictures. Fails
+    where there is not one label for each row, or for each column.
+    """
+
+    rows: tuple[Image, ...] = Field(description="pictures, a batch for each row")
+    columns: int = Field(
+        0, ge=0, le=100, description="pictures in a row, where one batch is cut in rows; 0 does not cut"
+    )
+    row_labels: tuple[str, ...] = Field((), description="what to write beside each row")
+    column_labels: tuple[str, ...] = Field((), description="what to write above each column")
+    x_label: str = Field("", description="what changes from left to right, with its unit")
+    title: str = Field("", description=TITLE)
+
+    def run(self, context: Context) -> Plot:
+        from .strip import strip
+
+        if not self.rows:
+            raise Wrong("rows", "there are no pictures to draw")
+        return strip(self)
+
+
+def _check_labels(tables: tuple[Table, ...], labels: tuple[str, ...]) -> None:
+    if not tables:
+        raise Wrong("tables", "there is nothing to draw: link a table")
+    if labels and len(labels) != len(tables):
+        raise Wrong("labels", f"there are {len(tables)} tables and {len(labels)} labels: give one for each")

@@ -1,0 +1,56 @@
+"""Drawing rows of pictures with words at their sides."""
+
+from textwrap import fill
+from typing import TYPE_CHECKING
+
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from .data import Plot
+from .style import WIDTH, Colours, figure, plotted
+
+if TYPE_CHECKING:
+    from .nodes import ImageStrip
+
+
+def strip(node: "ImageStrip") -> Plot:
+    """What the node ImageStrip draws. Raises ValueError where there is not one label for each row or column."""
+    rows = [list(row.pixels) for row in node.rows]
+    if len(rows) == 1 and node.columns:
+        whole = rows[0]
+        rows = [whole[start : start + node.columns] for start in range(0, len(whole), node.columns)]
+    columns = max(map(len, rows))
+    if node.row_labels and len(node.row_labels) != len(rows):
+        raise ValueError(f"there are {len(rows)} rows of pictures, but {len(node.row_labels)} values in row_labels")
+    if node.column_labels and len(node.column_labels) != columns:
+        raise ValueError(f"a row has {columns} pictures, but there are {len(node.column_labels)} column_labels")
+    beside = 1.2 if node.row_labels else 0.0
+    side = min(2.4, (WIDTH - beside) / columns)
+    height = side * rows[0][0].shape[1] / rows[0][0].shape[2]
+    lines = 0.3 * bool(node.column_labels) + 0.35 * bool(node.x_label) + 0.4 * bool(node.title)
+
+    def draw(colours: Colours) -> Figure:
+        drawn = figure((height + 0.06) * len(rows) + lines + 0.2)
+        places = drawn.subplots(len(rows), columns, squeeze=False)
+        for row, pictures in enumerate(rows):
+            for column, place in enumerate(places[row]):
+                place.set(xticks=[], yticks=[], frame_on=False)
+                place.grid(visible=False)
+                if column < len(pictures):
+                    place.imshow(_array(pictures[column]), interpolation="bicubic")
+                if column == 0 and node.row_labels:
+                    text = fill(node.row_labels[row], 14)
+                    place.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=11, labelpad=8)
+                if row == 0 and node.column_labels:
+                    place.set_title(fill(node.column_labels[column], max(6, round(side * 10))), fontsize=11, pad=4)
+        if node.x_label:
+            drawn.supxlabel(node.x_label, fontsize=12)
+        if node.title:
+            drawn.suptitle(node.title, fontsize=14)
+        return drawn
+
+    return plotted(draw)
+
+
+def _array(picture: Tensor) -> object:
+    return picture.clamp(0, 1).permute(1, 2, 0).numpy()

@@ -1,0 +1,2 @@
+"""The node types of ….
+"""
