@@ -1,2 +1,56 @@
-"""The node types of ….
-"""
+"""The node types of classifiers: a judge that says what pictures show, and what can be told by it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from latentgraph.engine import Context, Field, Folder, Node
+from latentgraph.engine.node import Wrong
+
+from ..ports import Image
+from .data import Judge
+
+
+class LoadJudge(Node, category="training"):
+    """A judge from the folder that train/judge writes: `attributes.json` and `judge.safetensors`.
+
+    Fails where the files are missing, or are none of a judge.
+    """
+
+    folder: Folder = Field(description="a folder with attributes.json and judge.safetensors")
+
+    def run(self, context: Context) -> Judge:
+        from .judge import loaded
+
+        judge = Judge(Folder.of({name: self.folder[name].read() for name in Judge.FILES if name in self.folder}))
+        try:
+            loaded(judge)
+        except ValueError as error:
+            raise Wrong("folder", str(error)) from error
+        return judge
+
+
+class JudgedPictures(NamedTuple):
+    right: tuple[bool, ...]
+    share: float
+    seen: tuple[str, ...]
+
+
+class JudgePictures(Node, category="training", resource="device", primary="share"):
+    """Tell which pictures of emoji scenes show what a text says: `share` of them do, 0..1.
+
+    A text is a caption of the data set or a part of one: `a dog face with glasses on a blue background`, `dog with
+    glasses`, `glasses`, `blue background`. A picture is right where all of that is seen; more may be. `right` is for
+    each picture, and `seen` says what the judge sees in it, as a caption. Fails for words that no caption has.
+    """
+
+    judge: Judge
+    images: Image = Field(description="pictures of 64 by 64 pixels")
+    shown: str | tuple[str, ...] = Field(description="what is to be seen, in all pictures; a list for one text each")
+
+    def run(self, context: Context) -> JudgedPictures:
+        from .seen import seen
+
+        texts = (self.shown,) if isinstance(self.shown, str) else self.shown
+        right, captions = seen(self.judge, self.images.pixels, texts)
+        return JudgedPictures(right, sum(right) / len(right), captions)

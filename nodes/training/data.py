@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from latentgraph.engine.ports import Folder, PortType, Written
 
@@ -40,9 +40,11 @@ class Scenes(PortType):
 
 @dataclass(frozen=True)
 class Judge(PortType, codec=TENSORS):
-    """A trained classifier that says what a picture shows, by its files."""
+    """A trained classifier that says what a picture shows, by its files: the values of its attributes, and weights."""
 
     folder: Folder
+
+    FILES: ClassVar[tuple[str, ...]] = ("attributes.json", "judge.safetensors")
 
     def written(self) -> Iterable[Written]:
         return self.folder.written()

@@ -129,18 +129,31 @@ def learn(node: "TrainJudge", context: "Context") -> tuple[JudgeFiles, float]:
         covered=consumed(node),
         seed=node.seed + 1,
     )
-    verdicts = judge.verdicts(data.images[known:].float().div(255))
-    right = sum(verdict == dict(shown) for verdict, shown in zip(verdicts, data.shown[known:], strict=True))
     files = {
         "attributes.json": (json.dumps(judge.attributes, indent=2) + "\n").encode(),
-        "judge.safetensors": save({key: value.cpu().contiguous() for key, value in judge.state_dict().items()}),
+        "judge.safetensors": save({key: value.cpu().half().contiguous() for key, value in judge.state_dict().items()}),
     }
-    return JudgeFiles(Folder.of(files)), right / node.held_back
+    trained = JudgeFiles(Folder.of(files))
+    verdicts = loaded(trained).verdicts(data.images[known:].float().div(255))
+    right = sum(verdict == dict(shown) for verdict, shown in zip(verdicts, data.shown[known:], strict=True))
+    return trained, right / node.held_back
 
 
 def loaded(files: JudgeFiles) -> Judge:
-    judge = new_judge(json.loads(files.folder["attributes.json"].read()), seed=0)
-    judge.load_state_dict(load(files.folder["judge.safetensors"].read()))
+    """The classifier, in float32; its files are in float16. Raises ValueError where they make none."""
+    folder = files.folder
+    missing = [name for name in files.FILES if name not in folder]
+    if missing:
+        raise ValueError(f"the folder is no judge: it has no {' and no '.join(missing)}, which train/judge writes")
+    try:
+        attributes = json.loads(folder["attributes.json"].read())
+        judge = new_judge({str(name): [str(value) for value in attributes[name]] for name in attributes}, seed=0)
+    except (TypeError, ValueError, AttributeError) as error:
+        raise ValueError("attributes.json of the judge does not list the values of attributes by name") from error
+    try:
+        judge.load_state_dict(load(folder["judge.safetensors"].read()))
+    except Exception as error:  # safetensors and torch raise classes of their own
+        raise ValueError("judge.safetensors does not fit what attributes.json lists: the files are no judge") from error
     return judge.eval()
 
 

@@ -44,6 +44,7 @@ TRAINING: dict[str, dict[str, Any]] = {
     "train/controlnet": {"count": 8, "steps": 1, "batch_size": 2},
     "train/dataset": {"count": 8},
     "train/evaluate": {"steps": 1, "seen": 2, "dressed": 1, "pairs": 1, "judge_count": 520, "judge_steps": 1},
+    "train/judge": {"count": 520, "steps": 1, "batch_size": 8},
     "train/lora": {"prompts": ["a dog face", "a red apple"], "steps": 1, "rank": 1},
     "train/unet": {"count": 16, "steps": 1, "batch_size": 2},
     "train/vae": {"count": 16, "coarse_steps": 1, "steps": 1},
