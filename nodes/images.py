@@ -1,17 +1,17 @@
 """Picture files, pictures at other sizes, and several pictures as one value."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 from latentgraph.engine.ports import File
 
-from .areas import MAX_PIXELS, Fit, all_known, size_of_fit, size_of_scale
+from .areas import MAX_PIXELS, Fit, all_known, check_same_size, size_of_fit, size_of_scale
 from .facts import ImageFacts, check_index, fact
 from .latents import Side
 from .png import size_of
-from .ports import Image, PictureFile
+from .ports import Image, Mask, PictureFile
 
 Method = Literal["nearest", "box", "bilinear", "bicubic", "lanczos"]
 
@@ -181,3 +181,34 @@ def resized_facts(known: Mapping[str, Any], name: str) -> ImageFacts | None:
         return None
     pixels = size_of_fit(image.pixels if image is not None else (1, 1), *given)
     return ImageFacts(pixels, None if image is None else image.count)
+
+
+class Compared(NamedTuple):
+    differences: tuple[float, ...]
+    mean: float
+
+
+class CompareImages(Node, category="images", primary="differences"):
+    """How far pictures are from another one: the root of the mean squared difference of each, 0..1, and their mean.
+
+    `reference` is one picture for all, or one for each, of the same size; opacity does not count. With a mask only that
+    part counts where it is 1; where it is between 0 and 1, it counts as much.
+    """
+
+    images: Image
+    reference: Image = Field(description="what each is compared with")
+    mask: Mask | None = Field(None, description="where to compare; everywhere without")
+
+    def run(self, context: Context) -> Compared:
+        pixels, wanted = self.images.pixels[:, :3], self.reference.pixels[:, :3]
+        height, width = pixels.shape[2:]
+        check_same_size("reference", tuple(wanted.shape[2:]), "pictures", (height, width))
+        if len(wanted) not in (1, len(pixels)):
+            raise Wrong("reference", f"there are {len(wanted)} for {len(pixels)} pictures: give one, or one for each")
+        weights = pixels.new_ones(1, 1, height, width) if self.mask is None else self.mask.pixels
+        check_same_size("mask", tuple(weights.shape[2:]), "pictures", (height, width))
+        if not (weights.sum((1, 2, 3)) > 0).all():
+            raise Wrong("mask", "it is 0 everywhere, so nothing is left to compare")
+        squares = (pixels - wanted).square().mean(1, keepdim=True)
+        differences = ((squares * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))).sqrt().tolist()
+        return Compared(tuple(differences), sum(differences) / len(differences))

@@ -2,14 +2,12 @@
 
 import hashlib
 import os
-import signal
 import sys
 import threading
 import time
 import traceback
 from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +27,7 @@ from ..rendering import Rendered
 from ..runs import Run
 from . import DONE, FAILED, INTERRUPTED, WRONG, again
 from .arguments import CommandWrong, Parser, add_nodes_option, add_set_option, add_store_options, assignments
+from .interrupting import cancelled_by_signals
 from .places import place_of
 from .profile import Profile
 from .progress import Lines, Live, Progress, Silent, duration
@@ -173,7 +172,7 @@ class _Session:
             live = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
             self.progress = Live(sys.stderr) if live else Lines(sys.stderr)
         try:
-            with self._cancelled_by_signals():
+            with cancelled_by_signals(self.cancelled, self.progress):
                 run = execute(
                     self.graph,
                     store=self.store,
@@ -199,27 +198,6 @@ class _Session:
         self._say_end(run, time.monotonic() - started)
         self._print(run, outputs)
         return _CODES[run.status]
-
-    @contextmanager
-    def _cancelled_by_signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM cancel the run, a second one ends the process at once."""
-
-        def cancel(number: int, frame: Any) -> None:
-            if self.cancelled.is_set():
-                self.progress.close()
-                os._exit(INTERRUPTED)
-            self.cancelled.set()
-            self.progress.say("cancelling; once more ends it at once")
-
-        if threading.current_thread() is not threading.main_thread():
-            yield  # only the main thread can be told of signals
-            return
-        before = {number: signal.signal(number, cancel) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
     def _take(self, event: Event) -> None:
         if event["event"] == "preview":

@@ -19,7 +19,7 @@ TITLE = "what is written above; nothing without"
 
 
 class MakeTable(Node, category="plots"):
-    """Lists of numbers as a table: a column `step`, counted from 1, and one for each list.
+    """Lists of numbers as a table: a column for each list, after one called `step` that is counted from 1.
 
     `smooth` takes the mean of that many values up to each one, which makes the loss of a training readable.
     """
@@ -28,7 +28,7 @@ class MakeTable(Node, category="plots"):
     names: tuple[str, ...] = Field(("loss",), description="what each list holds")
     units: tuple[str, ...] = Field((), description="the unit of each list; none without")
     smooth: int = Field(1, ge=1, description="how many values are averaged, the last of them each one itself")
-    counted: str = Field("step", description="what the first column is called")
+    counted: str = Field("step", description="what the column that counts is called; empty for none")
 
     def run(self, context: Context) -> Table:
         if len(self.names) != len(self.values):
@@ -37,11 +37,33 @@ class MakeTable(Node, category="plots"):
             raise Wrong("units", f"there are {len(self.values)} lists of values and {len(self.units)} units")
         if len({len(each) for each in self.values}) != 1:
             raise Wrong("values", f"lists of {', '.join(str(len(each)) for each in self.values)} values are no table")
-        columns: dict[str, list[float | int]] = {self.counted: list(range(1, len(self.values[0]) + 1))}
+        columns: dict[str, list[float | int]] = {}
+        if self.counted:
+            columns[self.counted] = list(range(1, len(self.values[0]) + 1))
         for name, each in zip(self.names, self.values, strict=True):
             starts = [max(0, index + 1 - self.smooth) for index in range(len(each))]
             columns[name] = [sum(each[start : end + 1]) / (end + 1 - start) for end, start in enumerate(starts)]
         return table(columns, dict(zip(self.names, self.units, strict=False)))
+
+
+class TableValue(Node, category="plots"):
+    """One number of a table: that of a column in a row. Fails where the table has no such column or row."""
+
+    table: Table
+    column: str = Field(description="the name of the column")
+    row: int = Field(-1, description="counted from 0; below 0 counted from the end, -1 the last")
+
+    def run(self, context: Context) -> float:
+        try:
+            values = self.table.column(self.column).values
+        except ValueError as unknown:
+            raise Wrong("column", str(unknown)) from None
+        if not -len(values) <= self.row < len(values):
+            raise Wrong("row", f"row is {self.row}, but the table has {len(values)} rows, the first of which is 0")
+        value = values[self.row]
+        if isinstance(value, str):
+            raise Wrong("column", f"column `{self.column}` holds texts, such as `{value}`: take a column of numbers")
+        return float(value)
 
 
 class PlotCurve(Node, category="plots"):
@@ -133,11 +155,12 @@ class ImageStrip(Node, category="plots"):
     """
 
     rows: tuple[Image, ...] = Field(description="pictures, a batch for each row")
+    as_columns: bool = Field(False, description="each batch is a column instead")
     columns: int = Field(
         0, ge=0, le=100, description="pictures in a row, where one batch is cut in rows; 0 does not cut"
     )
-    row_labels: tuple[str, ...] = Field((), description="what to write beside each row")
-    column_labels: tuple[str, ...] = Field((), description="what to write above each column")
+    row_labels: tuple[str | float, ...] = Field((), description="what to write beside each row")
+    column_labels: tuple[str | float, ...] = Field((), description="what to write above each column")
     x_label: str = Field("", description="what changes from left to right, with its unit")
     title: str = Field("", description=TITLE)
 

@@ -19,6 +19,10 @@ def strip(node: "ImageStrip") -> Plot:
     if len(rows) == 1 and node.columns:
         whole = rows[0]
         rows = [whole[start : start + node.columns] for start in range(0, len(whole), node.columns)]
+    if node.as_columns:
+        if len(set(map(len, rows))) > 1:
+            raise ValueError("the columns have different numbers of pictures")
+        rows = [list(row) for row in zip(*rows, strict=True)]
     columns = max(map(len, rows))
     if node.row_labels and len(node.row_labels) != len(rows):
         raise ValueError(f"there are {len(rows)} rows of pictures, but {len(node.row_labels)} values in row_labels")
@@ -39,10 +43,12 @@ def strip(node: "ImageStrip") -> Plot:
                 if column < len(pictures):
                     place.imshow(_array(pictures[column]), interpolation="bicubic")
                 if column == 0 and node.row_labels:
-                    text = fill(node.row_labels[row], 14)
+                    text = fill(_text(node.row_labels[row]), 14)
                     place.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=11, labelpad=8)
                 if row == 0 and node.column_labels:
-                    place.set_title(fill(node.column_labels[column], max(6, round(side * 10))), fontsize=11, pad=4)
+                    place.set_title(
+                        fill(_text(node.column_labels[column]), max(6, round(side * 10))), fontsize=11, pad=4
+                    )
         if node.x_label:
             drawn.supxlabel(node.x_label, fontsize=12)
         if node.title:
@@ -54,3 +60,7 @@ def strip(node: "ImageStrip") -> Plot:
 
 def _array(picture: Tensor) -> object:
     return picture.clamp(0, 1).permute(1, 2, 0).numpy()
+
+
+def _text(label: str | float) -> str:
+    return label if isinstance(label, str) else f"{label:g}"

@@ -1,0 +1,93 @@
+"""The page of ideas: one HTML file that needs nothing else, for light and dark screens."""
+
+from base64 import b64encode
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from string import Template
+from typing import Any
+
+from latentgraph.engine.cli.progress import duration
+from latentgraph.engine.rendering import Rendered
+
+from .index import FOLDER, Idea
+
+LIGHT, DARK = ".png", "-dark.png"
+"""How the two files of a plot end."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An idea whose graph was run: its text, its drawing as SVG, its outputs as files, and how long that took."""
+
+    idea: Idea
+    text: str
+    drawing: str
+    files: Mapping[str, Any]
+    seconds: float
+    failure: str = ""
+
+    @property
+    def measured(self) -> str:
+        return self.idea.says({name: value for name, value in self.files.items() if not isinstance(value, Rendered)})
+
+
+def page(shown: Sequence[Shown]) -> str:
+    """The HTML of ideas in their order."""
+    return Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
+        contents="\n".join(f'<li><a href="#{each.idea.graph}">{escape(each.idea.title)}</a></li>' for each in shown),
+        ideas="\n".join(_section(number, each) for number, each in enumerate(shown, 1)),
+        count=len(shown),
+    )
+
+
+def _section(number: int, each: Shown) -> str:
+    idea, drawing = each.idea, _data(each.drawing.encode(), "svg+xml")
+    said = f"<b>Failed</b> {escape(each.failure)}" if each.failure else f"<b>Measured</b> {escape(each.measured)}"
+    remarks = "".join(f"<li>{escape(remark)}</li>" for remark in idea.remarks)
+    parts = [
+        f'<section id="{idea.graph}">',
+        f"<h2><span>{number}</span> {escape(idea.title)}</h2>",
+        f'<p class="claim">{escape(idea.claim)}</p>',
+        f'<p class="about">{escape(_opening(each.text))}</p>',
+        *_pictures(idea, each.files),
+        f'<p class="{"failed" if each.failure else "measured"}">{said}</p>',
+        f'<div class="remarks"><b>More exactly</b><ul>{remarks}</ul></div>' if remarks else "",
+        f'<figure class="graph"><img alt="The graph of {escape(idea.title)}" src="{drawing}"></figure>',
+        f"<details><summary>ideas/{idea.graph}.yaml</summary><pre>{escape(each.text)}</pre></details>",
+        f'<p class="run"><code>latentgraph run ideas/{idea.graph}</code>'
+        f"<span>{duration(each.seconds)} · in the notes: {escape(idea.passage)}</span></p>",
+        "</section>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _opening(text: str) -> str:
+    """What a graph says in the comment that it opens with."""
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.removeprefix("#").strip())
+    return " ".join(lines)
+
+
+def _pictures(idea: Idea, files: Mapping[str, Any]) -> Iterator[str]:
+    """All outputs that are plots, which are pairs of files for light and dark pages."""
+    for name, value in files.items():
+        for rendered in _rendered(value):
+            contents = {file.suffix: file.content for file in rendered.files}
+            if contents.keys() == {LIGHT, DARK}:
+                light, dark, alt = _data(contents[LIGHT]), _data(contents[DARK]), escape(f"{idea.title}: {name}")
+                source = f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
+                yield f'<figure><picture>{source}<img alt="{alt}" src="{light}"></picture></figure>'
+
+
+def _rendered(value: Any) -> Iterable[Rendered]:
+    if isinstance(value, Rendered):
+        return [value]
+    return [found for item in value for found in _rendered(item)] if isinstance(value, tuple) else []
+
+
+def _data(content: bytes, kind: str = "png") -> str:
+    return f"data:image/{kind};base64,{b64encode(content).decode()}"
