@@ -25,8 +25,12 @@ def scatter(node: "PlotScatter") -> Plot:
         groups = [[index] for index in range(len(node.tables))] if node.panels else [list(range(len(node.tables)))]
         drawn = figure(4.6 if len(groups) < 3 else 3.6)
         limits = _limits(node.tables, x), _limits(node.tables, y)
-        for part, group in zip(drawn.subfigures(1, len(groups), squeeze=False)[0], groups, strict=True):
-            _group(part, node, group, (x, y), limits, colours)
+        panels = _panels(drawn, len(groups), node.marginals)
+        places = [
+            _group(panel, node, group, (x, y), limits, colours) for panel, group in zip(panels, groups, strict=True)
+        ]
+        if node.colour:
+            _explain(drawn, places, node)
         if node.title:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
@@ -34,27 +38,26 @@ def scatter(node: "PlotScatter") -> Plot:
     return plotted(draw)
 
 
+def _panels(drawn: Figure, count: int, marginals: bool) -> list[tuple[Axes, Axes | None, Axes | None]]:
+    """Axes side by side for points, each with those above and beside it where histograms are drawn."""
+    if not marginals:
+        return [(place, None, None) for place in drawn.subplots(1, count, squeeze=False)[0]]
+    rows = [[name for index in range(count) for name in (f"above {index}", ".")]]
+    rows.append([name for index in range(count) for name in (f"points {index}", f"beside {index}")])
+    places = drawn.subplot_mosaic(rows, width_ratios=(4, 1) * count, height_ratios=(1, 4))
+    return [(places[f"points {index}"], places[f"above {index}"], places[f"beside {index}"]) for index in range(count)]
+
+
 def _group(
-    part: Any,
+    panel: tuple[Axes, Axes | None, Axes | None],
     node: "PlotScatter",
     group: list[int],
     axes: tuple[str, str],
     limits: tuple[tuple[float, float], tuple[float, float]],
     colours: Colours,
-) -> None:
+) -> Axes:
     """Some of the tables in one panel, with histograms of either number at its sides where they are asked for."""
-    if node.marginals:
-        place, above, beside = (
-            part.subplot_mosaic([["above", "."], ["points", "beside"]], width_ratios=(4, 1), height_ratios=(1, 4)).pop(
-                "points"
-            ),
-            None,
-            None,
-        )
-        places = {axis.get_label(): axis for axis in part.axes}
-        above, beside = places["above"], places["beside"]
-    else:
-        place, above, beside = part.subplots(), None, None
+    place, above, beside = panel
     for index in group:
         each = node.tables[index]
         xs, ys = each.column(axes[0]).values, each.column(axes[1]).values
@@ -62,7 +65,8 @@ def _group(
         size = max(4.0, min(30.0, 12_000 / max(1, len(xs))))
         options = {"s": size, "alpha": 0.6, "linewidths": 0}
         if node.colour:
-            _coloured(part, place, each, (xs, ys), node.colour, options, colours)
+            _coloured(place, node, each, (xs, ys), options, colours)
+            colour = colours.muted  # those of the points mean something
         else:
             place.scatter(xs, ys, color=colour, label=node.labels[index] if node.labels else None, **options)
         for side, values, direction, span in ((above, xs, "vertical", 0), (beside, ys, "horizontal", 1)):
@@ -71,7 +75,7 @@ def _group(
                 side.set_axis_off()
     for radius in node.circles:
         place.add_patch(Circle((0, 0), radius, fill=False, color=colours.text, linestyle="--", linewidth=1.2))
-    if above is not None:
+    if above is not None and beside is not None:
         above.set_xlim(limits[0])
         beside.set_ylim(limits[1])
     place.set(xlim=limits[0], ylim=limits[1])
@@ -81,32 +85,52 @@ def _group(
         place.set_aspect("equal")
     if node.labels and len(group) == 1:
         (above or place).set_title(node.labels[group[0]])
-    elif node.labels or node.colour:
-        _legend(place)
+    elif node.labels and not node.colour:
+        _legend(place.legend(markerscale=1.5, handletextpad=0.2))
+    return place
+
+
+def _values(node: "PlotScatter") -> list[Any]:
+    """What colours the points of all tables, so that a colour means the same in all of them."""
+    return sorted({value for each in node.tables for value in each.column(node.colour).values})  # type: ignore[type-var]
 
 
 def _coloured(
-    part: Any, place: Axes, each: Table, points: tuple[Any, Any], name: str, options: dict[str, Any], colours: Colours
+    place: Axes, node: "PlotScatter", each: Table, points: tuple[Any, Any], options: dict[str, Any], colours: Colours
 ) -> None:
     """Points in colours that a column says: one to each text, or a scale of numbers."""
-    column = each.column(name)
-    if not all(isinstance(value, str) for value in column.values):
-        shown = place.scatter(*points, c=column.values, cmap=colours.scale, **options)
-        part.colorbar(shown, ax=place, label=column.label).outline.set_visible(False)
+    values, known = each.column(node.colour).values, _values(node)
+    if not isinstance(known[0], str):
+        place.scatter(*points, c=values, cmap=colours.points, vmin=known[0], vmax=known[-1], **options)
         return
-    for index, text in enumerate(sorted(set(column.values))):  # type: ignore[type-var]
-        chosen = [row for row, value in enumerate(column.values) if value == text]
-        xs, ys = ([values[row] for row in chosen] for values in points)
-        place.scatter(xs, ys, color=colours.series[index % len(colours.series)], label=text, **options)
+    for index, text in enumerate(known):
+        chosen = [row for row, value in enumerate(values) if value == text]
+        xs, ys = ([numbers[row] for row in chosen] for numbers in points)
+        label = text if text not in place.get_legend_handles_labels()[1] else None
+        place.scatter(xs, ys, color=colours.series[index % len(colours.series)], label=label, **options)
 
 
-def _legend(place: Axes) -> None:
-    handles, _ = place.get_legend_handles_labels()
-    if not handles:
+def _explain(drawn: Figure, places: list[Axes], node: "PlotScatter") -> None:
+    """What the colours mean, once for all panels."""
+    alone = len(places) == 1
+    if isinstance(_values(node)[0], str):
+        handles, labels = places[0].get_legend_handles_labels()
+        if alone:
+            _legend(places[0].legend(handles, labels, markerscale=1.5, handletextpad=0.2))
+        else:
+            shown = {"ncols": min(4, len(labels)), "markerscale": 1.5, "handletextpad": 0.2}
+            _legend(drawn.legend(handles, labels, loc="outside lower center", **shown))
         return
-    for handle in place.legend(markerscale=1.5, handletextpad=0.2).legend_handles:
-        if handle is not None:
-            handle.set_alpha(1)
+    label = node.tables[0].column(node.colour).label
+    place = {"location": "right"} if alone else {"location": "bottom", "aspect": 50}
+    bar = drawn.colorbar(places[0].collections[0], ax=places, label=label, **place)
+    bar.solids.set_alpha(1)
+    bar.outline.set_visible(False)
+
+
+def _legend(legend: Any) -> None:
+    for handle in legend.legend_handles:
+        handle.set_alpha(1)
 
 
 def _limits(tables: tuple[Table, ...], name: str) -> tuple[float, float]:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from .nodes import ImageStrip
 
 
+GAP = 0.06
+"""Inches between two pictures."""
+
+
 def strip(node: "ImageStrip") -> Plot:
     """What the node ImageStrip draws. Raises ValueError where there is not one label for each row or column."""
     rows = [list(row.pixels) for row in node.rows]
@@ -29,12 +33,13 @@ def strip(node: "ImageStrip") -> Plot:
     if node.column_labels and len(node.column_labels) != columns:
         raise ValueError(f"a row has {columns} pictures, but there are {len(node.column_labels)} column_labels")
     beside = 1.2 if node.row_labels else 0.0
-    side = min(2.4, (WIDTH - beside) / columns)
+    side = min(2.4, (WIDTH - beside) / columns - GAP)
     height = side * rows[0][0].shape[1] / rows[0][0].shape[2]
     lines = 0.3 * bool(node.column_labels) + 0.35 * bool(node.x_label) + 0.4 * bool(node.title)
 
     def draw(colours: Colours) -> Figure:
-        drawn = figure((height + 0.06) * len(rows) + lines + 0.2)
+        drawn = figure((height + GAP) * len(rows) + lines + 0.2)
+        drawn.get_layout_engine().set(w_pad=GAP / 2, h_pad=GAP / 2, wspace=0, hspace=0)  # type: ignore[union-attr,call-arg]
         places = drawn.subplots(len(rows), columns, squeeze=False)
         for row, pictures in enumerate(rows):
             for column, place in enumerate(places[row]):

@@ -44,6 +44,11 @@ class Colours:
         return LinearSegmentedColormap.from_list("scale", [self.low, self.high])
 
     @property
+    def points(self) -> Colormap:
+        """A scale for points, of which no end is like the page."""
+        return LinearSegmentedColormap.from_list("points", [self.series[index] for index in (4, 1, 3, 0)])
+
+    @property
     def around(self) -> Colormap:
         return LinearSegmentedColormap.from_list("around", [self.other, self.middle, self.high])
 
