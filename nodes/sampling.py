@@ -28,6 +28,8 @@ from .references import Model
 if TYPE_CHECKING:
     import torch
 
+    from .diffusion.denoise import Walk
+
 Schedule = Literal[
     "model",
     "normal",
@@ -97,7 +99,14 @@ class KSampler(Node, category="sampling", resource="device"):
         return scheduler
 
     def run(self, context: Context) -> Latent:
-        from .diffusion.denoise import batch_size, sample
+        from .diffusion.denoise import sample
+
+        walk, sources = self._way()
+        return sample(self.model, self.guidance, self.latent, walk, sources, context, start=self.start, end=self.end)
+
+    def _way(self) -> "tuple[Walk, list[torch.Generator]]":
+        """The way that the samples go, and the random generator of each picture."""
+        from .diffusion.denoise import batch_size
         from .diffusion.walks import new_walk
 
         check_parts(self.strength, self.denoise, self.start, self.end, self.steps)
@@ -106,7 +115,7 @@ class KSampler(Node, category="sampling", resource="device"):
         whole, taken = part(self.model, self.steps, self.strength, self.denoise)
         shape = self.latent.samples.shape[1:]
         walk = new_walk(self.model, self.sampler, self.scheduler, whole, whole - taken, sources, shape)
-        return sample(self.model, self.guidance, self.latent, walk, sources, context, start=self.start, end=self.end)
+        return walk, sources
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
