@@ -1,7 +1,7 @@
 """Masks: where to change a picture. 1 is changed, 0 stays."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
@@ -11,6 +11,7 @@ from .areas import Fit, all_known, check_area, check_same_size
 from .facts import ImageFacts, fact, together
 from .images import Method, facts_of, resized_facts
 from .latents import Side
+from .plots.data import Table, table
 from .ports import Image, Mask
 
 Place = Annotated[int, Field(ge=0, le=8192)]
@@ -71,6 +72,26 @@ class MaskFromColour(Node, category="masks"):
         from .diffusion.masks import coloured
 
         return Mask(coloured(self.image.pixels, self.colour, self.tolerance))
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        return _same(fact(known, "image", ImageFacts))
+
+
+class MaskFromEdges(Node, category="masks"):
+    """0 where pictures have the colour of their edges, 1 elsewhere: what stands before a plain background.
+
+    That colour is the median of a picture's outermost pixels; another one differs in some channel by more than the
+    tolerance.
+    """
+
+    image: Image
+    tolerance: float = Field(0.15, ge=0, le=1, description="of each channel in 0..1")
+
+    def run(self, context: Context) -> Mask:
+        from .diffusion.masks import unlike_edges
+
+        return Mask(unlike_edges(self.image.pixels, self.tolerance))
 
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -286,6 +307,72 @@ class MaskToImage(Node, category="masks"):
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
         facts = fact(known, "mask", ImageFacts)
         return {} if facts is None else {"image": facts}
+
+
+class ShadeImage(Node, category="masks"):
+    """Pictures f32[N, 3, H, W] in the light of masks: bright where a mask is highest, dark where it is 0.
+
+    Each mask is scaled to its own largest value. One picture serves all masks. Fails for a mask of another size.
+    """
+
+    image: Image
+    mask: Mask
+    dark: float = Field(0.12, ge=0, le=1, description="the share of the light that is left where a mask is 0")
+
+    def run(self, context: Context) -> Image:
+        from .diffusion.masks import shaded
+
+        check_same_size("mask", tuple(self.mask.pixels.shape[2:]), "picture", tuple(self.image.pixels.shape[2:]))
+        together({"pictures": len(self.image.pixels), "masks": len(self.mask.pixels)})
+        return Image(shaded(self.image.pixels, self.mask.pixels, self.dark))
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        image, mask = fact(known, "image", ImageFacts), fact(known, "mask", ImageFacts)
+        if image is None or mask is None:
+            return {}
+        check_same_size("mask", mask.pixels, "picture", image.pixels)
+        if image.count is None or mask.count is None:
+            return {"image": ImageFacts(image.pixels, None)}
+        return {"image": ImageFacts(image.pixels, together({"pictures": image.count, "masks": mask.count}))}
+
+
+class Insides(NamedTuple):
+    table: Table
+    ratios: tuple[float, ...]
+    centres: tuple[float, ...]
+
+
+class MeasureMask(Node, category="masks", primary="table"):
+    """How much of masks is inside a region, compared with what is outside of it.
+
+    `table` has for each mask its mean inside and outside; `ratios` is the one by the other, and `centres` where the
+    mask's centre of mass is from left to right, 0 to 1. Fails where the region has no inside or no outside, and for one
+    of another size.
+    """
+
+    mask: Mask
+    region: Mask = Field(description="one, or one for each mask; 0.5 and more is inside")
+    names: tuple[str, ...] = Field((), description="what each mask is called; numbers without")
+    value: str = Field("mean", description="what the masks hold, as an axis of a plot should be called")
+
+    def run(self, context: Context) -> Insides:
+        from .diffusion.masks import insides
+
+        masks, region = self.mask.pixels, self.region.pixels
+        check_same_size("region", tuple(region.shape[2:]), "mask", tuple(masks.shape[2:]))
+        if len(region) not in (1, len(masks)):
+            raise Wrong("region", f"there are {len(masks)} masks and {len(region)} regions: give one, or one for each")
+        if self.names and len(self.names) != len(masks):
+            raise Wrong("names", f"there are {len(masks)} masks and {len(self.names)} names: give one for each")
+        whole = region >= 0.5
+        if not all(0 < float(each.float().mean()) < 1 for each in whole):
+            raise Wrong("region", "a region covers all of the picture, or nothing: there is nothing to compare")
+        inside, outside, centres = insides(masks, whole.float())
+        names = self.names or tuple(map(str, range(1, len(masks) + 1)))
+        measured = table({"mask": names, f"{self.value} inside": inside, f"{self.value} outside": outside})
+        ratios = tuple(one / max(other, 1e-12) for one, other in zip(inside, outside, strict=True))
+        return Insides(measured, ratios, tuple(centres))
 
 
 def cropped_facts(known: Mapping[str, Any], name: str) -> ImageFacts | None:

@@ -20,6 +20,34 @@ def coloured(pixels: Tensor, colour: str, tolerance: float) -> Tensor:
     return (difference <= tolerance + 1e-6).float()  # values of 8 bits are not exact in float32
 
 
+def unlike_edges(pixels: Tensor, tolerance: float) -> Tensor:
+    """f32[N, 1, H, W]: 1 where a channel of a picture differs by more than the tolerance from the colour of its edges.
+
+    That colour is the median of the outermost pixels, channel by channel.
+    """
+    colours = pixels[:, :3]
+    sides = [colours[:, :, 0], colours[:, :, -1], colours[:, :, :, 0], colours[:, :, :, -1]]
+    edges = torch.cat(sides, dim=2).median(2).values[:, :, None, None]
+    return ((colours - edges).abs().amax(dim=1, keepdim=True) > tolerance).float()
+
+
+def shaded(pixels: Tensor, mask: Tensor, dark: float) -> Tensor:
+    """Pictures f32[N, 3, H, W] that keep `dark` of their light where a mask is 0, and all where it has its largest."""
+    light = mask / mask.amax((2, 3), keepdim=True).clamp(min=1e-12)
+    return pixels[:, :3] * (dark + (1 - dark) * light)
+
+
+def insides(mask: Tensor, region: Tensor) -> tuple[list[float], list[float], list[float]]:
+    """Of masks [N, 1, H, W]: the mean where the region is 1, the mean where it is 0, the centre from left to right."""
+    region = region.expand_as(mask).double()
+    mask = mask.double()
+    inside = (mask * region).sum((1, 2, 3)) / region.sum((1, 2, 3))
+    outside = (mask * (1 - region)).sum((1, 2, 3)) / (1 - region).sum((1, 2, 3))
+    across = (torch.arange(mask.shape[3], dtype=torch.float64) + 0.5) / mask.shape[3]
+    centres = (mask.sum((1, 2)) * across).sum(1) / mask.sum((1, 2, 3)).clamp(min=1e-12)
+    return inside.tolist(), outside.tolist(), centres.tolist()
+
+
 def grown(mask: Tensor, by: int, round_corners: bool) -> Tensor:
     """Masks [N, 1, H, W] dilated by a disc or square of this radius in pixels, or eroded where it is below 0.
 

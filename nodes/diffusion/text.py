@@ -68,6 +68,17 @@ def encode(
     return conditioning, ["; ".join(dict.fromkeys(filter(None, losses))) for losses in zip(*cut, strict=True)]
 
 
+def spelled(clip: Clip, text: str) -> list[list[str]]:
+    """The tokens that CLIP makes of a text, chunk by chunk, as its vocabulary writes them: `</w>` ends a word."""
+    reader = _Reader(clip, 0)
+    names = {number: f"{name}</w>" for name, numbers in reader.ids.items() for number in numbers}
+    chunks, _ = reader.chunks(text, "interpolate", "chunks")
+    return [
+        [names.get(token.id) or str(reader.tokenizer.convert_ids_to_tokens(token.id)) for token in chunk]
+        for chunk in chunks
+    ]
+
+
 def matched(conds: Sequence[Cond]) -> list[Cond]:
     """Conditions with equally many tokens each, for one batch of a U-Net: the shorter ones' are repeated as a whole.
 
