@@ -151,7 +151,7 @@ class ImageStrip(Node, category="plots"):
     """Draw rows of pictures with words at their sides: what happens from left to right, or under other conditions.
 
     Each item of `rows` is a row, its pictures those of the batch; one item is cut in rows of `columns` pictures. Fails
-    where there is not one label for each row, or for each column.
+    where there is not one label for each row, or for each column; and of `given` not one picture, or one for each row.
     """
 
     rows: tuple[Image, ...] = Field(description="pictures, a batch for each row")
@@ -159,6 +159,8 @@ class ImageStrip(Node, category="plots"):
     columns: int = Field(
         0, ge=0, le=100, description="pictures in a row, where one batch is cut in rows; 0 does not cut"
     )
+    given: Image | None = Field(None, description="what stands before each row: what its pictures were made from")
+    given_label: str = Field("", description="what to write above that")
     row_labels: tuple[str | float, ...] = Field((), description="what to write beside each row")
     column_labels: tuple[str | float, ...] = Field((), description="what to write above each column")
     x_label: str = Field("", description="what changes from left to right, with its unit")

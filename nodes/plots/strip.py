@@ -27,15 +27,23 @@ def strip(node: "ImageStrip") -> Plot:
         if len(set(map(len, rows))) > 1:
             raise ValueError("the columns have different numbers of pictures")
         rows = [list(row) for row in zip(*rows, strict=True)]
-    columns = max(map(len, rows))
+    columns, labels = max(map(len, rows)), node.column_labels
     if node.row_labels and len(node.row_labels) != len(rows):
         raise ValueError(f"there are {len(rows)} rows of pictures, but {len(node.row_labels)} values in row_labels")
     if node.column_labels and len(node.column_labels) != columns:
         raise ValueError(f"a row has {columns} pictures, but there are {len(node.column_labels)} column_labels")
+    if node.given is not None:
+        before = list(node.given.pixels)
+        if len(before) not in (1, len(rows)):
+            raise ValueError(f"there are {len(rows)} rows, but {len(before)} pictures that stand before them")
+        rows = [[first, *row] for first, row in zip(before * (len(rows) // len(before)), rows, strict=True)]
+        columns += 1
+        labels = (node.given_label, *labels) if labels or node.given_label else ()
+        labels += ("",) * (columns - len(labels)) if labels else ()
     beside = 1.2 if node.row_labels else 0.0
     side = min(2.4, (WIDTH - beside) / columns - GAP)
     height = side * rows[0][0].shape[1] / rows[0][0].shape[2]
-    lines = 0.3 * bool(node.column_labels) + 0.35 * bool(node.x_label) + 0.4 * bool(node.title)
+    lines = 0.3 * bool(labels) + 0.35 * bool(node.x_label) + 0.4 * bool(node.title)
 
     def draw(colours: Colours) -> Figure:
         drawn = figure((height + GAP) * len(rows) + lines + 0.2)
@@ -50,10 +58,8 @@ def strip(node: "ImageStrip") -> Plot:
                 if column == 0 and node.row_labels:
                     text = fill(_text(node.row_labels[row]), 14)
                     place.set_ylabel(text, rotation=0, ha="right", va="center", fontsize=11, labelpad=8)
-                if row == 0 and node.column_labels:
-                    place.set_title(
-                        fill(_text(node.column_labels[column]), max(6, round(side * 10))), fontsize=11, pad=4
-                    )
+                if row == 0 and labels:
+                    place.set_title(fill(_text(labels[column]), max(6, round(side * 10))), fontsize=11, pad=4)
         if node.x_label:
             drawn.supxlabel(node.x_label, fontsize=12)
         if node.title:
