@@ -11,13 +11,14 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Idea:
-    """One idea. `measured` names outputs of the graph in braces, as `str.format` takes them."""
+    """One idea. `measured` has outputs of the graph in braces, as `str.format` takes them; `holds` is what is tested."""
 
     graph: str
     title: str
     passage: str
     claim: str
     measured: str
+    holds: str = ""
     remarks: tuple[str, ...] = ()
 
     @property

@@ -4,13 +4,14 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 from string import Template
 from typing import Any
 
 from latentgraph.engine.cli.progress import duration
 from latentgraph.engine.rendering import Rendered
 
-from .index import FOLDER, Idea
+from .index import Idea
 
 LIGHT, DARK = ".png", "-dark.png"
 """How the two files of a plot end."""
@@ -34,7 +35,7 @@ class Shown:
 
 def page(shown: Sequence[Shown]) -> str:
     """The HTML of ideas in their order."""
-    return Template((FOLDER / "page.html").read_text(encoding="utf-8")).substitute(
+    return Template(Path(__file__).with_name("page.html").read_text(encoding="utf-8")).substitute(
         contents="\n".join(f'<li><a href="#{each.idea.graph}">{escape(each.idea.title)}</a></li>' for each in shown),
         ideas="\n".join(_section(number, each) for number, each in enumerate(shown, 1)),
         count=len(shown),

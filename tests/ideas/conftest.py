@@ -22,5 +22,3 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
         return load(f"ideas/{name}", registry=registry, store=store).run(**params).outputs
 
     return run
-
-
