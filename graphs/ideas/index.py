@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Idea:
-    """One idea. `measured` has outputs of the graph in braces, as `str.format` takes them; `holds` is what is tested."""
+    """One idea. `measured` has outputs of the graph in braces, as `str.format` takes them; `holds` is what tests hold."""
 
     graph: str
     title: str
