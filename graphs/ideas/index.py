@@ -11,14 +11,16 @@ FOLDER = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Idea:
-    """One idea. `measured` has outputs of the graph in braces, as `str.format` takes them; `holds` is what tests hold."""
+    """One idea: what it claims, and what shows that."""
 
     graph: str
     title: str
     passage: str
     claim: str
     measured: str
+    """A sentence with outputs of the graph in braces, as `str.format` takes them."""
     holds: str = ""
+    """The property that tests hold."""
     remarks: tuple[str, ...] = ()
 
     @property

@@ -53,6 +53,7 @@ def _section(number: int, each: Shown) -> str:
         f'<p class="about">{escape(_opening(each.text))}</p>',
         *_pictures(idea, each.files),
         f'<p class="{"failed" if each.failure else "measured"}">{said}</p>',
+        f'<p class="remarks"><b>Tests hold</b>{escape(idea.holds)}</p>',
         f'<div class="remarks"><b>More exactly</b><ul>{remarks}</ul></div>' if remarks else "",
         f'<figure class="graph"><img alt="The graph of {escape(idea.title)}" src="{drawing}"></figure>',
         f"<details><summary>ideas/{idea.graph}.yaml</summary><pre>{escape(each.text)}</pre></details>",

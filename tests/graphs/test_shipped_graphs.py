@@ -14,6 +14,7 @@ from latentgraph.engine.problems import Problems
 from latentgraph.engine.registry import Registry
 from latentgraph.engine.session import load
 from latentgraph.engine.store import open_store
+from latentgraph.graphs.ideas.index import ideas
 from latentgraph.nodes import node_types
 from latentgraph.nodes.models import BUILTIN
 
@@ -66,7 +67,7 @@ def registry() -> Registry:
 
 
 def test_the_graphs_that_ship_are_these():
-    assert list(SHIPPED) == [*DRAWING, *TRAINING]
+    assert list(SHIPPED) == [*DRAWING, *sorted(f"ideas/{idea.graph}" for idea in ideas()), *TRAINING]
 
 
 @pytest.mark.parametrize("name", SHIPPED)
