@@ -2,13 +2,19 @@
 
 from typing import TYPE_CHECKING
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
 from .data import Plot, Table
-from .style import Colours, figure, plotted
+from .style import WIDTH, Colours, figure, plotted
 
 if TYPE_CHECKING:
+    from ..ports import Image
     from .nodes import PlotHeatmap
+
+MOST_NAMES = 32
+"""More columns are not all named."""
 
 
 def heatmap(node: "PlotHeatmap") -> Plot:
@@ -20,6 +26,7 @@ def heatmap(node: "PlotHeatmap") -> Plot:
         reach = max(high - node.centre, node.centre - low) or 1.0
         low, high = node.centre - reach, node.centre + reach
     rows, columns = len(grids[0]), len(grids[0][0])
+    side = 0.0 if node.pictures is None else min(48.0, 0.6 * WIDTH * 72 / columns / len(grids))
 
     def draw(colours: Colours) -> Figure:
         tallest = max(3.2, min(8.0, 6.4 * rows / columns / len(grids) + 1.6))
@@ -29,9 +36,15 @@ def heatmap(node: "PlotHeatmap") -> Plot:
         for index, (place, each, grid) in enumerate(zip(places, node.tables, grids, strict=True)):
             shown = place.imshow(grid, cmap=scale, vmin=low, vmax=high, aspect="auto")
             place.grid(visible=False)
-            place.set_xticks(range(columns), each.names[1:], rotation=_turned(each.names[1:], len(grids)))
+            if node.pictures is None:
+                step = -(-columns // MOST_NAMES)
+                names = each.names[1::step]
+                place.set_xticks(range(0, columns, step), names, rotation=_turned(names, len(grids)))
+            else:
+                place.set_xticks([])
+                _show(place, node.pictures, side)
             place.set_yticks(range(rows), map(str, each.columns[0].values) if index == 0 else [""] * rows)
-            place.set_xlabel(node.x_label)
+            place.set_xlabel(node.x_label, labelpad=4 + side)
             if index == 0:
                 place.set_ylabel(each.columns[0].label)
             if node.labels:
@@ -55,6 +68,15 @@ def _numbers(each: Table) -> list[list[float]]:
     """The rows of numbers behind the column that names them."""
     columns = [[float(value) for value in column.values] for column in each.columns[1:]]
     return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _show(place: Axes, pictures: "Image", side: float) -> None:
+    """Draw a picture under each column, `side` points high."""
+    for index, picture in enumerate(pictures.pixels[:, :3]):
+        array = picture.clamp(0, 1).permute(1, 2, 0).numpy()
+        drawn = OffsetImage(array, zoom=side / len(array), interpolation="bicubic")
+        spot = {"xy": (index, -0.01), "xycoords": ("data", "axes fraction"), "box_alignment": (0.5, 1)}
+        place.add_artist(AnnotationBbox(drawn, frameon=False, pad=0, **spot))
 
 
 def _turned(names: list[str], panels: int) -> float:

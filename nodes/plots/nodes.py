@@ -121,11 +121,13 @@ class PlotScatter(Node, category="plots"):
 class PlotHeatmap(Node, category="plots"):
     """Draw a table as colours: its first column names the rows, the others are the columns of numbers.
 
-    Several tables are drawn side by side, on the same scale.
+    Several tables are drawn side by side, on the same scale. Where there is no room for the name of every column, some
+    are left out.
     """
 
     tables: tuple[Table, ...] = Field(description="one table, or several of the same rows")
     labels: tuple[str, ...] = Field((), description=LABELS)
+    pictures: Image | None = Field(None, description="a picture for each column, drawn in place of its name")
     x_label: str = Field("", description="what the columns are")
     value_label: str = Field("", description="what the numbers are, with their unit")
     centre: float | None = Field(None, description="the number from which colours go two ways")
@@ -144,6 +146,9 @@ class PlotHeatmap(Node, category="plots"):
                 raise Wrong("tables", f"a table of {each.names} has no rows of numbers to draw")
             if len(each.columns[0].values) != len(self.tables[0].columns[0].values):
                 raise Wrong("tables", "the tables have different numbers of rows")
+            if self.pictures is not None and len(self.pictures.pixels) != len(each.columns) - 1:
+                count = len(self.pictures.pixels)
+                raise Wrong("pictures", f"there are {count} pictures for {len(each.columns) - 1} columns: give as many")
         return heatmap(self)
 
 
