@@ -346,7 +346,7 @@ class Insides(NamedTuple):
 class MeasureMask(Node, category="masks", primary="table"):
     """How much of masks is inside a region, compared with what is outside of it.
 
-    `table` has for each mask its mean inside and outside; `ratios` is the one by the other, and `centres` where the
+    `table` has for each mask its mean inside and outside, and `ratios` the one by the other; `centres` says where the
     mask's centre of mass is from left to right, 0 to 1. Fails where the region has no inside or no outside, and for one
     of another size.
     """
@@ -355,6 +355,7 @@ class MeasureMask(Node, category="masks", primary="table"):
     region: Mask = Field(description="one, or one for each mask; 0.5 and more is inside")
     names: tuple[str, ...] = Field((), description="what each mask is called; numbers without")
     value: str = Field("mean", description="what the masks hold, as an axis of a plot should be called")
+    what: str = Field("mask", description="what a mask is of, as an axis of a plot should be called")
 
     def run(self, context: Context) -> Insides:
         from .diffusion.masks import insides
@@ -370,9 +371,9 @@ class MeasureMask(Node, category="masks", primary="table"):
             raise Wrong("region", "a region covers all of the picture, or nothing: there is nothing to compare")
         inside, outside, centres = insides(masks, whole.float())
         names = self.names or tuple(map(str, range(1, len(masks) + 1)))
-        measured = table({"mask": names, f"{self.value} inside": inside, f"{self.value} outside": outside})
         ratios = tuple(one / max(other, 1e-12) for one, other in zip(inside, outside, strict=True))
-        return Insides(measured, ratios, tuple(centres))
+        means = {f"{self.value} inside": inside, f"{self.value} outside": outside}
+        return Insides(table({self.what: names, **means, "ratio": ratios}), ratios, tuple(centres))
 
 
 def cropped_facts(known: Mapping[str, Any], name: str) -> ImageFacts | None:
