@@ -1,2 +1,108 @@
-"""The node types of ….
-"""
+"""The node types of the forward process: how noise comes over data, by which schedule."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from latentgraph.engine.context import Context
+from latentgraph.engine.node import Field, Node, Wrong
+
+from .latents import Seed
+from .plots.data import Table
+from .ports import Image
+from .references import Model
+
+SCHEDULE = "a table of NoiseSchedule, or another one with the columns `beta` and `alpha bar`"
+
+
+class Noising(NamedTuple):
+    schedule: Table
+    signal_left: float
+    drowned: int
+
+
+class NoiseSchedule(Node, category="noising", primary="schedule"):
+    """The noise that a model learns with: a table with a row for each timestep, the first of which is 0.
+
+    `beta` is the variance of the noise that the step there adds, and `alpha bar` the product of all 1 - beta up to it,
+    the share of the picture in the variance of x_t (Ho et al. 2020, arXiv:2006.11239, equation 4). `SNR` is alpha bar /
+    (1 - alpha bar), and `sigma` its root turned over: how much noise there is to a picture of weight 1, as samplers
+    count it (Karras et al. 2022, arXiv:2206.00364); infinite where nothing is left of the picture.
+
+    `kind` is a schedule of diffusers: `linear` from `beta_start` to `beta_end` (Ho et al. 2020), `scaled_linear`, which
+    is linear in the root of beta (Rombach et al. 2022, arXiv:2112.10752), `squaredcos_cap_v2`, whose alpha bar is a
+    squared cosine (Nichol and Dhariwal 2021, arXiv:2102.09672) and which takes no betas, and `sigmoid`. With a model
+    it is the model's own. `zero_terminal_snr` moves and stretches the root of alpha bar so that it ends in 0 (Lin et
+    al. 2023, arXiv:2305.08891, algorithm 1).
+
+    `signal_left` is the root of the last alpha bar, the share of the picture that is left in x_T, 0..1; `drowned` the
+    first timestep at which there is more noise than picture, or the number of timesteps where there never is.
+
+    Fails for a beta_end below beta_start, and for a model whose scheduler has no betas.
+    """
+
+    model: Model | None = Field(None, description="whose own schedule it is, instead of what follows")
+    kind: Literal["linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"] = Field(
+        "scaled_linear", description="how beta rises"
+    )
+    beta_start: float = Field(0.00085, gt=0, lt=1, description="the first beta")
+    beta_end: float = Field(0.012, gt=0, lt=1, description="the last beta")
+    steps: int = Field(1000, ge=2, le=10_000, description="how many timesteps there are")
+    zero_terminal_snr: bool = Field(False, description="leave nothing of the picture at the end")
+
+    def run(self, context: Context) -> Noising:
+        from .diffusion.forward import schedule
+
+        if self.beta_end < self.beta_start:
+            raise Wrong("beta_end", f"beta_end is {self.beta_end:g}, below beta_start {self.beta_start:g}: noise grows")
+        return Noising(*schedule(self))
+
+
+class NoisedImage(NamedTuple):
+    image: Image
+    labels: tuple[str, ...]
+
+
+class NoiseImage(Node, category="noising", primary="image"):
+    """A picture that noise comes over: x_t of the forward process at some of the timesteps, one picture for each.
+
+    The pixels count from -1 to 1, as models have them, and what goes beyond is cut off when all is done. `step by step`
+    takes every step of one chain, x_t = sqrt(1 - beta) x_(t-1) + sqrt(beta) eps with new noise in each; `in one jump`
+    takes x_t = sqrt(alpha bar) x_0 + sqrt(1 - alpha bar) eps, with noise of its own for each timestep (Ho et al. 2020,
+    arXiv:2006.11239, equations 2 and 4). Gives f32[timesteps, 3, H, W] in 0..1, and the
+    timesteps as labels.
+
+    Fails for timesteps that do not rise, or that the schedule does not have, and for several pictures.
+    """
+
+    image: Image = Field(description="one picture; its opacity does not count")
+    schedule: Table = Field(description=SCHEDULE)
+    timesteps: tuple[int, ...] = Field(description="at which pictures are given, rising; the first of all is 0")
+    way: Literal["step by step", "in one jump"] = Field("in one jump", description="how the noise comes")
+    seed: Seed = Field(0, description="seeds the noise")
+
+    def run(self, context: Context) -> NoisedImage:
+        from .diffusion.forward import noised
+
+        if len(self.image.pixels) != 1:
+            raise Wrong("image", f"there are {len(self.image.pixels)} pictures: give one, ImageFromBatch takes it")
+        return NoisedImage(Image(noised(self)), tuple(map(str, self.timesteps)))
+
+
+class ForwardStatistics(Node, category="noising"):
+    """The mean and the variance of one number of x_t over all timesteps of the forward process.
+
+    Over `samples` draws, each from the same `start`, `step by step` or `in one jump` as NoiseImage does; or by the
+    `closed form` sqrt(alpha bar) start and 1 - alpha bar (Ho et al. 2020, arXiv:2006.11239, equation 4).
+    """
+
+    schedule: Table = Field(description=SCHEDULE)
+    way: Literal["step by step", "in one jump", "closed form"] = Field("in one jump", description="how they are found")
+    start: float = Field(1.0, description="the number in x_0, for pixels from -1 to 1")
+    samples: int = Field(2000, ge=2, le=100_000, description="how many are drawn")
+    seed: Seed = Field(0, description="seeds the noise")
+
+    def run(self, context: Context) -> Table:
+        from .diffusion.forward import statistics
+
+        return statistics(self)

@@ -1,0 +1,99 @@
+"""The forward process: what noise makes of data, step by step or in one jump."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import diffusers
+from torch import Tensor
+
+from latentgraph.engine.node import Wrong
+
+from ..plots.data import Table, table
+from .numerics import torch
+from .schedulers import own_scheduler
+
+if TYPE_CHECKING:
+    from ..noising import ForwardStatistics, NoiseImage, NoiseSchedule
+
+
+def schedule(node: "NoiseSchedule") -> tuple[Table, float, int]:
+    """What the node NoiseSchedule gives. Raises Wrong for a model whose scheduler has no betas."""
+    if node.model is None:
+        scheduler = diffusers.DDPMScheduler(
+            num_train_timesteps=node.steps,
+            beta_start=node.beta_start,
+            beta_end=node.beta_end,
+            beta_schedule=node.kind,
+            rescale_betas_zero_snr=node.zero_terminal_snr,
+        )
+    else:
+        scheduler = own_scheduler(node.model)
+        if getattr(scheduler, "betas", None) is None:
+            raise Wrong("model", f"the model's {type(scheduler).__name__} has no betas: its noise is of another kind")
+        if node.zero_terminal_snr:
+            scheduler = diffusers.DDPMScheduler.from_config(scheduler.config, rescale_betas_zero_snr=True)
+    betas, kept = scheduler.betas, scheduler.alphas_cumprod
+    ratio = kept / (1 - kept)
+    columns = {
+        "timestep": list(range(len(betas))),
+        "beta": betas.tolist(),
+        "alpha bar": kept.tolist(),
+        "SNR": ratio.tolist(),
+        "sigma": (ratio**-0.5).tolist(),
+    }
+    return table(columns), float(kept[-1] ** 0.5), int((ratio >= 1).sum())
+
+
+def noised(node: "NoiseImage") -> Tensor:
+    """What the node NoiseImage gives. Raises Wrong for timesteps that do not rise or are not there."""
+    betas, kept = _read(node.schedule)
+    times = node.timesteps
+    if not times or list(times) != sorted(set(times)) or times[0] < 0 or times[-1] >= len(betas):
+        raise Wrong("timesteps", f"{list(times)} are no rising timesteps from 0 to {len(betas) - 1}")
+    start = node.image.pixels[0, :3] * 2 - 1
+    if node.way == "in one jump":
+        generator = torch.Generator().manual_seed(node.seed)
+        found = [jump(start, kept[time], generator) for time in times]
+    else:
+        found = [x for time, x in enumerate(chain(start, betas[: times[-1] + 1], node.seed)) if time in times]
+    return (torch.stack(found) / 2 + 0.5).clamp(0, 1)
+
+
+def statistics(node: "ForwardStatistics") -> Table:
+    """What the node ForwardStatistics gives."""
+    betas, kept = _read(node.schedule)
+    start = torch.full((node.samples,), node.start)
+    if node.way == "closed form":
+        means, variances = (kept.sqrt() * node.start).tolist(), (1 - kept).tolist()
+    else:
+        generator = torch.Generator().manual_seed(node.seed)
+        jumps = (jump(start, each, generator) for each in kept)
+        found = [(x.mean(), x.var()) for x in (jumps if node.way == "in one jump" else chain(start, betas, node.seed))]
+        means, variances = [float(mean) for mean, _ in found], [float(variance) for _, variance in found]
+    return table({"timestep": list(range(len(betas))), "mean": means, "variance": variances})
+
+
+def jump(start: Tensor, kept: Tensor, generator: torch.Generator) -> Tensor:
+    """x_t where `kept` (alpha bar) is left of the variance of x_0, to the bits of diffusers' `add_noise`."""
+    noise = torch.randn(start.shape, generator=generator)
+    return kept**0.5 * start + (1 - kept) ** 0.5 * noise
+
+
+def chain(start: Tensor, betas: Tensor, seed: int) -> Iterator[Tensor]:
+    """x_t after each of the steps, in the same shape as x_0."""
+    generator = torch.Generator().manual_seed(seed)
+    x = start
+    for beta in betas:
+        x = (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
+        yield x
+
+
+def _read(schedule: Table) -> tuple[Tensor, Tensor]:
+    """The betas and the alpha bars f32[T] of a schedule. Raises Wrong where it is none."""
+    try:
+        betas, kept = (
+            torch.tensor(schedule.column(name).values, dtype=torch.float32) for name in ("beta", "alpha bar")
+        )
+    except (TypeError, ValueError) as error:
+        raise Wrong("schedule", f"{error}: link a NoiseSchedule") from None
+    return betas, kept
