@@ -16,6 +16,7 @@ from .guides import (
     APG,
     CFG,
     CFGZeroStar,
+    Classified,
     Conditioning,
     Guidance,
     Interval,
@@ -24,6 +25,7 @@ from .guides import (
     Rescaled,
     TangentialCFG,
 )
+from .references import Classifier
 
 NEGATIVE = "what not to draw; may be left out where scale is 1; for Stable Diffusion XL left out is a text of zeros"
 SCALE = "how strongly; 3 to 8 are usual"
@@ -186,13 +188,41 @@ class SkipLayerGuidance(Node, category="guidance"):
         return _same(known)
 
 
+class ClassifierGuidance(Node, category="guidance"):
+    """Towards what a classifier takes for a label: classifier guidance (Dhariwal and Nichol 2021, arXiv:2105.05233).
+
+    At each step the noise that the model predicts is lessened by `scale * sqrt(1 - abar) * grad log p(label | x_t)`,
+    the gradient of the classifier, which TrainClassifier trains on noisy latents; a velocity or a picture is changed so
+    that it means the same (algorithm 2). So it draws classes with a model that knows no prompts: link a CLIPEncode of
+    the text "" to `guidance`. It can also be put around any other guidance.
+
+    Fails for a label that the classifier does not know. Sampling fails where the classifier is for another latent
+    space, and for flow models, whose way from noise to picture is another one.
+    """
+
+    guidance: Guidance | Conditioning
+    classifier: Classifier
+    label: str = Field(description="one of the classifier's labels")
+    scale: float = Field(3.0, ge=-1000, le=1000, description="how strongly; 0 changes nothing")
+
+    def run(self, context: Context) -> Guidance:
+        if self.label not in self.classifier.labels:
+            known = ", ".join(f"`{label}`" for label in self.classifier.labels)
+            raise Wrong("label", f"the classifier of {self.classifier.attribute} knows no `{self.label}`, but {known}")
+        return Classified(self.guidance, self.classifier, self.label, self.scale)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        return _same(known)
+
+
 class GuidanceInterval(Node, category="guidance"):
     """A guidance during a part of the steps alone (Kynkäänniemi et al. 2024, arXiv:2404.07724).
 
     During the others the sampler does without what the linked node has added: without classifier-free guidance, and
-    whatever else compares with a negative, it draws by the positive alone; without PAG, skipped layers or rescaling, by
-    the guidance that these were put around. It holds at the steps, counted from 0, with `int(start * steps) <= step <
-    int(end * steps)`.
+    whatever else compares with a negative, it draws by the positive alone; without PAG, skipped layers, rescaling or a
+    classifier, by the guidance that these were put around. It holds at the steps, counted from 0, with
+    `int(start * steps) <= step < int(end * steps)`.
     """
 
     guidance: Guidance | Conditioning

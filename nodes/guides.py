@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from latentgraph.engine.ports import PortType
 
 from .codec import TENSORS
-from .references import ControlNet, ImageAdapter
+from .references import Classifier, ControlNet, ImageAdapter
 from .tensors import plain
 
 if TYPE_CHECKING:
@@ -188,6 +188,19 @@ class Perturbed(Guidance):
     guidance: Guidance | Conditioning
     scale: float
     perturbation: Perturbation
+
+
+@dataclass(frozen=True)
+class Classified(Guidance):
+    """A guidance pulled towards what a classifier takes for `label` (Dhariwal and Nichol 2021, arXiv:2105.05233).
+
+    `epsilon - scale * sqrt(1 - abar) * grad log p(label | x_t)`: algorithm 2.
+    """
+
+    guidance: Guidance | Conditioning
+    classifier: Classifier
+    label: str
+    scale: float
 
 
 @dataclass(frozen=True)

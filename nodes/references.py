@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from latentgraph.engine.ports import File, Folder, PortType, Written
 
@@ -246,6 +246,27 @@ class Upscaler(PortType, codec=TENSORS):
 
     def sources(self) -> Mapping[str, str]:
         return {self.file.name: self.file.digest}
+
+
+@dataclass(frozen=True)
+class Classifier(PortType, codec=TENSORS):
+    """A network that tells what noisy latents of a space show, one of its `labels`, by its files.
+
+    `attribute` is what the labels are of: `background`, say.
+    """
+
+    folder: Folder
+    attribute: str
+    labels: tuple[str, ...]
+    space: Space
+
+    FILES: ClassVar[tuple[str, ...]] = ("config.json", "classifier.safetensors")
+
+    def written(self) -> Iterable[Written]:
+        return self.folder.written()
+
+    def sources(self) -> Mapping[str, str]:
+        return {f"classifier of {self.attribute}": self.folder.digest}
 
 
 def source(kind: str, folder: Folder) -> str:

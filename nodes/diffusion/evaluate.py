@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import Tensor
 
 from ..facts import check_width
-from ..guides import Cond, Conditioning, Control, Guidance, Size
+from ..guides import Classified, Cond, Conditioning, Control, Guidance, Size
 from ..ports import Inpaint
 from ..references import FAMILIES, Model
 from .control import residuals
@@ -19,6 +19,11 @@ from .patches import patched
 from .perturbed import perturbed
 from .text import matched
 from .weights import load_unet
+
+if TYPE_CHECKING:
+    from .classifying import Pulling
+
+Part = TypeVar("Part", bound=Guidance | Conditioning)
 
 WITH_SIZE = ("sdxl", "sdxl_refiner")
 """Families whose denoisers are told the size of a picture, and take zeros for a negative that there is not."""
@@ -47,6 +52,7 @@ class Evaluator:
         self.dtype: torch.dtype = network.dtype  # asked once: diffusers goes through all modules for it
         self.prompting = Prompting(network)
         self.beside = _beside(model, inpaint)
+        self.pulling = _pulling(model, guidance)
         self.unconditional: Tensor | None = None
         """What the last evaluation predicted under the negative; None where it evaluated none."""
 
@@ -66,7 +72,9 @@ class Evaluator:
                 found[leaf].append((cond, predicted))
         predictions = {leaf: _together(parts) for leaf, parts in found.items()}
         self.unconditional = unconditional(self.guidance, predictions)
-        return combine(self.guidance, predictions, share, self.memory)
+        pulling = self.pulling
+        pull = None if pulling is None else lambda part: pulling(part, samples, float(timestep))
+        return combine(self.guidance, predictions, share, self.memory, pull)
 
     def _conds(self, leaf: Leaf, wanted: Sequence[Leaf], share: Share) -> list[Cond]:
         """The conditions of a leaf that hold at this step."""
@@ -195,13 +203,19 @@ def evaluating(
         yield Evaluator(model, guidance, count, pixels, network, inpaint)
 
 
-def conds_of(guidance: Any) -> Iterator[Cond]:
+def conds_of(guidance: Guidance | Conditioning) -> Iterator[Cond]:
     """All conditions in a guidance."""
-    if isinstance(guidance, Conditioning):
-        yield from guidance.conds
-    elif isinstance(guidance, Guidance):
+    for part in parts_of(guidance, Conditioning):
+        yield from part.conds
+
+
+def parts_of(guidance: Any, kind: type[Part]) -> Iterator[Part]:
+    """All conditionings, or all guidances of a kind, in a guidance, itself among them."""
+    if isinstance(guidance, kind):
+        yield guidance
+    if isinstance(guidance, Guidance):
         for part in vars(guidance).values():
-            yield from conds_of(part)
+            yield from parts_of(part, kind)
 
 
 def texts_in(guidance: Guidance | Conditioning) -> int:
@@ -232,6 +246,16 @@ def _together(parts: Sequence[tuple[Cond, Tensor]]) -> Tensor:
     weights = [torch.where(total == 0, torch.ones_like(held), held) for held in weights]
     total = torch.where(total == 0, torch.full_like(total, float(len(parts))), total)
     return torch.stack([held / total * part for held, (_, part) in zip(weights, parts, strict=True)]).sum(0)
+
+
+def _pulling(model: Model, guidance: Guidance | Conditioning) -> "Pulling | None":
+    """What the classifiers in a guidance do; None where there are none."""
+    classified = list(parts_of(guidance, Classified))
+    if not classified:
+        return None
+    from .classifying import Pulling  # others need not wait for its parts
+
+    return Pulling(model, [part.classifier for part in classified])
 
 
 def _pooled(cond: Cond) -> Tensor:

@@ -3,7 +3,7 @@
 The formulas are diffusers' own, which are imported where they are used: plain guidance need not wait for them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +13,7 @@ from ..guides import (
     APG,
     CFG,
     CFGZeroStar,
+    Classified,
     Conditioning,
     Guidance,
     Interval,
@@ -24,7 +25,14 @@ from ..guides import (
 from .numerics import torch
 
 BASES = (CFG, APG, CFGZeroStar, TangentialCFG)
-"""Guidances that compare a positive with a negative; the others change a guidance."""
+"""Guidances that compare a positive with a negative."""
+
+CHANGES = (Rescaled, Perturbed, Classified)
+"""Guidances that change another one."""
+
+
+Pull = Callable[[Classified], Tensor]
+"""What a classifier adds to a prediction f32[N, C, h, w] at a step, scaled as the guidance has it."""
 
 
 class Leaf(NamedTuple):
@@ -56,13 +64,14 @@ def combine(
     predictions: Mapping[Leaf, Tensor],
     share: Share,
     memory: dict[str, Any],
+    pull: Pull | None = None,
 ) -> Tensor:
     """The guided prediction f32[N, C, h, w] at a step, of what is predicted for each of the leaves.
 
     It is of the same kind, noise or velocity or picture. `memory` is what the guidance remembers from one evaluation to
-    the next: plain data.
+    the next: plain data. `pull` is for guidances with a classifier.
     """
-    return _combined(_at(guidance, share), predictions, share, memory)
+    return _combined(_at(guidance, share), predictions, share, memory, pull)
 
 
 def unconditional(guidance: Guidance | Conditioning, predictions: Mapping[Leaf, Tensor]) -> Tensor | None:
@@ -75,10 +84,10 @@ def _at(guidance: Guidance | Conditioning, share: Share) -> Guidance | Condition
     if isinstance(guidance, Interval):
         held = guidance.guidance if share.within(guidance.start, guidance.end) else _without(guidance.guidance)
         return _at(held, share)
-    if isinstance(guidance, (Rescaled, Perturbed)):
+    if isinstance(guidance, CHANGES):
         inner = _at(guidance.guidance, share)
         # The positive alone has its own standard deviation already.
-        idle = guidance.scale == 0 if isinstance(guidance, Perturbed) else isinstance(inner, Conditioning)
+        idle = isinstance(inner, Conditioning) if isinstance(guidance, Rescaled) else guidance.scale == 0
         if idle or (isinstance(guidance, Rescaled) and guidance.phi == 0):
             return inner
         return replace(guidance, guidance=inner)
@@ -93,7 +102,7 @@ def _without(guidance: Guidance | Conditioning) -> Guidance | Conditioning:
     """What a guidance changes."""
     if isinstance(guidance, Interval):
         return replace(guidance, guidance=_without(guidance.guidance))
-    if isinstance(guidance, (Rescaled, Perturbed)):
+    if isinstance(guidance, CHANGES):
         return guidance.guidance
     return _positive(guidance).conditioning or guidance
 
@@ -103,7 +112,7 @@ def _positive(guidance: Guidance | Conditioning) -> Leaf:
         return Leaf(guidance, "positive")
     if isinstance(guidance, BASES):
         return Leaf(guidance.positive, "positive")
-    if isinstance(guidance, (Rescaled, Perturbed, Interval)):
+    if isinstance(guidance, (*CHANGES, Interval)):
         return _positive(guidance.guidance)
     raise TypeError(f"{type(guidance).__name__} is no guidance that the sampler knows")
 
@@ -115,6 +124,8 @@ def _leaves(guidance: Guidance | Conditioning, share: Share) -> tuple[Leaf, ...]
         return (*_leaves(guidance.guidance, share), positive, perturbed)
     if isinstance(guidance, Rescaled):
         return (*_leaves(guidance.guidance, share), positive)
+    if isinstance(guidance, Classified):
+        return _leaves(guidance.guidance, share)
     if isinstance(guidance, CFGZeroStar) and share.index < guidance.zero_steps:
         return (positive,)
     if isinstance(guidance, BASES):
@@ -124,17 +135,25 @@ def _leaves(guidance: Guidance | Conditioning, share: Share) -> tuple[Leaf, ...]
 
 
 def _combined(
-    guidance: Guidance | Conditioning, predictions: Mapping[Leaf, Tensor], share: Share, memory: dict[str, Any]
+    guidance: Guidance | Conditioning,
+    predictions: Mapping[Leaf, Tensor],
+    share: Share,
+    memory: dict[str, Any],
+    pull: Pull | None,
 ) -> Tensor:
     positive = _positive(guidance)
+    if isinstance(guidance, Classified):
+        inner = _combined(guidance.guidance, predictions, share, memory, pull)
+        assert pull is not None
+        return inner + pull(guidance)
     if isinstance(guidance, Perturbed):
-        inner = _combined(guidance.guidance, predictions, share, memory)
+        inner = _combined(guidance.guidance, predictions, share, memory, pull)
         perturbed = predictions[positive._replace(perturbation=guidance.perturbation)]
         return inner + guidance.scale * (predictions[positive] - perturbed)
     if isinstance(guidance, Rescaled):
         from diffusers.guiders.guider_utils import rescale_noise_cfg
 
-        inner = _combined(guidance.guidance, predictions, share, memory)
+        inner = _combined(guidance.guidance, predictions, share, memory, pull)
         return rescale_noise_cfg(inner, predictions[positive], guidance.phi)
     if isinstance(guidance, CFGZeroStar) and share.index < guidance.zero_steps:
         return torch.zeros_like(predictions[positive])

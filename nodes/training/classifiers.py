@@ -7,8 +7,11 @@ from typing import NamedTuple
 from latentgraph.engine import Context, Field, Folder, Node
 from latentgraph.engine.node import Wrong
 
+from ..plots.data import Table
 from ..ports import Image
-from .data import Judge
+from ..references import Classifier, Model, Vae
+from .data import Dataset, Judge
+from .nodes import RATE, SEED, STEPS
 
 
 class LoadJudge(Node, category="training"):
@@ -54,3 +57,36 @@ class JudgePictures(Node, category="training", resource="device", primary="share
         texts = (self.shown,) if isinstance(self.shown, str) else self.shown
         right, captions = seen(self.judge, self.images.pixels, texts)
         return JudgedPictures(right, sum(right) / len(right), captions)
+
+
+class TrainedClassifier(NamedTuple):
+    classifier: Classifier
+    accuracy: float
+    accuracies: Table
+    losses: tuple[float, ...]
+
+
+class TrainClassifier(Node, category="training", resource="device", primary="classifier"):
+    """Train a classifier that tells what noisy latents show, for ClassifierGuidance.
+
+    Dhariwal and Nichol 2021, arXiv:2105.05233: it learns on latents with the noise of any of the model's timesteps, and
+    is told how much that is. It learns one attribute of the data, such as `background`. `accuracies` has the share of
+    the latents held back from training whose label it tells rightly, by timestep: with more noise less can be told.
+    `accuracy` is that with the least noise.
+    """
+
+    data: Dataset
+    model: Model = Field(description="the model that is to be guided: its noise is learned with")
+    vae: Vae
+    attribute: str = Field("background", description="what is learned: background, first, second or accessory")
+    held_back: int = Field(200, ge=1, description="pictures at the end of the data that are only for the accuracy")
+    width: int = Field(48, ge=8, multiple_of=8, description="channels at the highest resolution")
+    steps: int = Field(400, ge=1, description=STEPS)
+    batch_size: int = Field(64, ge=1, description="pictures in a batch")
+    learning_rate: float = Field(2e-3, gt=0, description=RATE)
+    seed: int = Field(0, ge=0, description=SEED)
+
+    def run(self, context: Context) -> TrainedClassifier:
+        from .noisy import learn
+
+        return TrainedClassifier(*learn(self, context))

@@ -148,7 +148,7 @@ def loaded(files: JudgeFiles) -> Judge:
     try:
         attributes = json.loads(folder["attributes.json"].read())
         judge = new_judge({str(name): [str(value) for value in attributes[name]] for name in attributes}, seed=0)
-    except (TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError) as error:
         raise ValueError("attributes.json of the judge does not list the values of attributes by name") from error
     try:
         judge.load_state_dict(load(folder["judge.safetensors"].read()))

@@ -71,7 +71,7 @@ def said(text: str) -> Said:
             word, _, left = left.partition(" ")
             if word not in FILLING:
                 raise ValueError(
-                    f"`{word}` in `{text}` is nothing that is seen or not: say it as the captions of the data do, such as"
+                    f"`{word}` in `{text}` is nothing that is seen or not: say it as captions of the data do, such as"
                     f' "{captions(Scene("blue", ("dog",), "glasses"))[0]}", or a part of that'
                 )
     if not any(found.values()):
