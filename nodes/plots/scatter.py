@@ -12,6 +12,9 @@ from .style import Colours, figure, plotted
 if TYPE_CHECKING:
     from .nodes import PlotScatter
 
+ACROSS = 3
+"""Panels side by side."""
+
 
 def scatter(node: "PlotScatter") -> Plot:
     """What the node PlotScatter draws."""
@@ -23,12 +26,17 @@ def scatter(node: "PlotScatter") -> Plot:
 
     def draw(colours: Colours) -> Figure:
         groups = [[index] for index in range(len(node.tables))] if node.panels else [list(range(len(node.tables)))]
-        drawn = figure(4.6 if len(groups) < 3 else 3.6)
+        down = -(-len(groups) // ACROSS)
+        height = 4.6 if len(groups) < ACROSS else 3.0 if node.square else 3.6
+        drawn = figure((height if down == 1 else 2.6 * down) + (0.4 if node.colour and node.panels else 0))
         limits = _limits(node.tables, x), _limits(node.tables, y)
         panels = _panels(drawn, len(groups), node.marginals)
         places = [
             _group(panel, node, group, (x, y), limits, colours) for panel, group in zip(panels, groups, strict=True)
         ]
+        if len(places) > ACROSS:
+            for place in places:
+                place.label_outer()
         if node.colour:
             _explain(drawn, places, node)
         if node.title:
@@ -41,11 +49,15 @@ def scatter(node: "PlotScatter") -> Plot:
 def _panels(drawn: Figure, count: int, marginals: bool) -> list[tuple[Axes, Axes | None, Axes | None]]:
     """Axes side by side for points, each with those above and beside it where histograms are drawn."""
     if not marginals:
-        return [(place, None, None) for place in drawn.subplots(1, count, squeeze=False)[0]]
+        across = min(count, ACROSS)
+        places = list(drawn.subplots(-(-count // across), across, squeeze=False).flat)
+        for spare in places[count:]:
+            spare.set_axis_off()
+        return [(place, None, None) for place in places[:count]]
     rows = [[name for index in range(count) for name in (f"above {index}", ".")]]
     rows.append([name for index in range(count) for name in (f"points {index}", f"beside {index}")])
-    places = drawn.subplot_mosaic(rows, width_ratios=(4, 1) * count, height_ratios=(1, 4))
-    return [(places[f"points {index}"], places[f"above {index}"], places[f"beside {index}"]) for index in range(count)]
+    named = drawn.subplot_mosaic(rows, width_ratios=(4, 1) * count, height_ratios=(1, 4))
+    return [(named[f"points {index}"], named[f"above {index}"], named[f"beside {index}"]) for index in range(count)]
 
 
 def _group(

@@ -1,4 +1,4 @@
-"""The port types of training: a captioned data set, the scenes of an evaluation, a judge."""
+"""The port types of training: data sets, distributions and what learned them, the scenes of an evaluation, a judge."""
 
 from __future__ import annotations
 
@@ -45,6 +45,32 @@ class Judge(PortType, codec=TENSORS):
     folder: Folder
 
     FILES: ClassVar[tuple[str, ...]] = ("attributes.json", "judge.safetensors")
+
+    def written(self) -> Iterable[Written]:
+        return self.folder.written()
+
+
+@dataclass(frozen=True)
+class Mixture(PortType):
+    """A mixture of K normal distributions of points with D numbers, of which everything is known.
+
+    `weights` [K] add up to 1, `means` are [K, D], `covariances` [K, D, D]. `names` [D] and `units` [D] say what the
+    numbers are; `labels` [K] name the normals, and are empty where they have no names.
+    """
+
+    weights: tuple[float, ...]
+    means: tuple[tuple[float, ...], ...]
+    covariances: tuple[tuple[tuple[float, ...], ...], ...]
+    names: tuple[str, ...]
+    units: tuple[str, ...]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PointModel(PortType, codec=TENSORS):
+    """A trained denoiser of points, by its files: `config.json` and `denoiser.safetensors`."""
+
+    folder: Folder
 
     def written(self) -> Iterable[Written]:
         return self.folder.written()
