@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from latentgraph.engine.context import Context
-from latentgraph.engine.node import Field
+from latentgraph.engine.node import Field, Node
 
-from .facts import LatentFacts, fact
+from .facts import LatentFacts, check_side, fact
+from .latents import Side
 from .plots.data import Table, table
 from .ports import Latent, Mask
-from .references import Clip
+from .references import Clip, Model
 from .sampling import KSampler
 
 
@@ -98,3 +99,103 @@ class TraceAttention(KSampler, category="sampling", resource="device", primary="
     @classmethod
     def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
         return super().describe(known)
+
+
+SIDES = "of square pictures; multiples of what the autoencoder divides a side by, 8 for Stable Diffusion"
+TOKENS = "how many tokens a prompt has, the padding included"
+OF_MODEL = "whose U-Net; without, Stable Diffusion 1.5's, which needs no weights for this"
+
+
+class CountFLOPs(Node, category="models"):
+    """How many floating point operations one evaluation of a U-Net takes, for one picture at several sizes.
+
+    The table has for each `side` the FLOPs in `pixel space`, where the same network has 3 channels at its two ends and
+    takes the picture as it is, and in `latent space`, as the model is (Rombach et al. 2022, arXiv:2112.10752), and the
+    first by the second as `ratio`. Nothing is computed: the operations are those of the shapes, a multiplication and an
+    addition counting as two. Guidance takes two evaluations a step.
+
+    Fails for a side that the autoencoder does not divide, and for models that are told more than a text.
+    """
+
+    model: Model | None = Field(None, description=OF_MODEL)
+    sides: tuple[Annotated[int, Field(ge=8, le=4096)], ...] = Field((64, 128, 256, 512), description=SIDES)
+    tokens: int = Field(77, ge=1, le=4096, description=TOKENS)
+
+    def run(self, context: Context) -> Table:
+        from .diffusion.cost import flops
+
+        return flops(self)
+
+
+class TimeSteps(Node, category="models", resource="device", volatile=True):
+    """How many seconds one evaluation of a U-Net takes on this machine, for one picture at several sizes.
+
+    As CountFLOPs counts them: in `pixel space` and in `latent space`, and the first by the second as `ratio`. The
+    network has random weights, which makes no difference. Each time is the least of `repeats`, and another one at the
+    next run.
+    """
+
+    model: Model | None = Field(None, description=OF_MODEL)
+    sides: tuple[Annotated[int, Field(ge=8, le=4096)], ...] = Field((16, 32, 64), description=SIDES)
+    tokens: int = Field(77, ge=1, le=4096, description=TOKENS)
+    repeats: int = Field(2, ge=1, le=100, description="how often each is measured")
+
+    def run(self, context: Context) -> Table:
+        from .diffusion.cost import times
+
+        return times(self)
+
+
+class TracedUNet(NamedTuple):
+    layers: Table
+    parameters: int
+    skips: int
+    smallest: int
+    attending: float
+
+
+class TraceUNet(Node, category="models", primary="layers"):
+    """The layers of a model's U-Net, and what shape goes out of each, for a picture of a size.
+
+    Ronneberger et al. 2015, arXiv:1505.04597, with the residual and attention layers of Rombach et al. 2022,
+    arXiv:2112.10752. `layers` has a row for each in the order of computing, by its path in the network: its kind, the
+    channels that go in, what comes out (channels, height and width in latent pixels), its parameters, how many
+    transformers it has that attend to the text, whether it is told the timestep (1 or 0), and the layer whose result is
+    put beside its input: a skip. `parameters` is the sum, `smallest` the least height of a map, and `attending` the
+    share of the parameters in layers that attend to the text.
+
+    Nothing is computed, and no weights are read. Fails for a model whose denoiser is no U-Net.
+    """
+
+    model: Model
+    width: Side | None = Field(None, description="in pixels; by default what the model learned from")
+    height: Side | None = Field(None, description="in pixels; by default what the model learned from")
+
+    def run(self, context: Context) -> TracedUNet:
+        from .diffusion.unet_shapes import layers_of
+
+        space, (usual_height, usual_width) = self.model.space, self.model.size
+        height, width = self.height or usual_height, self.width or usual_width
+        check_side("height", height, space)
+        check_side("width", width, space)
+        layers = layers_of(self.model, height // space.factor, width // space.factor)
+        columns = {
+            "layer": [each.path for each in layers],
+            "kind": [each.kind for each in layers],
+            "channels in": [each.channels_in for each in layers],
+            "channels": [each.channels for each in layers],
+            "height": [each.height for each in layers],
+            "width": [each.width for each in layers],
+            "parameters": [each.parameters for each in layers],
+            "transformers": [each.attention for each in layers],
+            "told the time": [int(each.time) for each in layers],
+            "skip from": [each.skip for each in layers],
+        }
+        whole = sum(each.parameters for each in layers)
+        return TracedUNet(
+            table(columns),
+            whole,
+            sum(1 for each in layers if each.skip),
+            min(each.height for each in layers if each.kind != "embedding"),
+            sum(each.parameters for each in layers if each.attention) / whole,
+        )

@@ -152,6 +152,25 @@ class PlotHeatmap(Node, category="plots"):
         return heatmap(self)
 
 
+class PlotUNet(Node, category="plots"):
+    """Draw the layers of a U-Net, of TraceUNet: down to small maps of many channels, and up again.
+
+    A box is as high as the map that comes out of a layer and as wide as it has channels, each on a scale of roots.
+    Dashed arrows are skips: what is given again. Fails for a table that is none of a U-Net's layers.
+    """
+
+    layers: Table
+    title: str = Field("", description=TITLE)
+
+    def run(self, context: Context) -> Plot:
+        from .unet import NEEDED, unet
+
+        for name in NEEDED:
+            if name not in self.layers.names:
+                raise Wrong("layers", f"the table has no column `{name}`: give the layers of a TraceUNet")
+        return unet(self)
+
+
 class ImageStrip(Node, category="plots"):
     """Draw rows of pictures with words at their sides: what happens from left to right, or under other conditions.
 
