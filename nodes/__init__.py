@@ -25,6 +25,7 @@ MODULES = (
     "upscaling",
     "grids",
     "plots.nodes",
+    "texts",
     "noising",
     "tracing",
     "training.nodes",

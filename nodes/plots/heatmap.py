@@ -1,5 +1,6 @@
 """Drawing a table of numbers as colours."""
 
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 MOST_NAMES = 32
 """More columns are not all named."""
+LINE, WRAPPED = 24, 14
+"""Letters of a row's name in a line, where there are as few rows as that."""
 
 
 def heatmap(node: "PlotHeatmap") -> Plot:
@@ -29,8 +32,8 @@ def heatmap(node: "PlotHeatmap") -> Plot:
     side = 0.0 if node.pictures is None else min(48.0, 0.6 * WIDTH * 72 / columns / len(grids))
 
     def draw(colours: Colours) -> Figure:
-        tallest = max(3.2, min(8.0, 6.4 * rows / columns / len(grids) + 1.6))
-        drawn = figure(tallest)
+        square = min(8.0, 6.4 * rows / columns / len(grids) + 1.6)
+        drawn = figure(max(3.2, square, min(8.0, 0.2 * rows + 1.2)))
         places = drawn.subplots(1, len(grids), squeeze=False)[0]
         scale = colours.scale if node.centre is None else colours.around
         for index, (place, each, grid) in enumerate(zip(places, node.tables, grids, strict=True)):
@@ -43,7 +46,8 @@ def heatmap(node: "PlotHeatmap") -> Plot:
             else:
                 place.set_xticks([])
                 _show(place, node.pictures, side)
-            place.set_yticks(range(rows), map(str, each.columns[0].values) if index == 0 else [""] * rows)
+            named = [fill(str(value), LINE) if rows <= WRAPPED else str(value) for value in each.columns[0].values]
+            place.set_yticks(range(rows), named if index == 0 else [""] * rows)
             place.set_xlabel(node.x_label, labelpad=4 + side)
             if index == 0:
                 place.set_ylabel(each.columns[0].label)
@@ -52,9 +56,11 @@ def heatmap(node: "PlotHeatmap") -> Plot:
             if node.numbers:
                 for row, line in enumerate(grid):
                     for column, value in enumerate(line):
-                        strong = (value - low) / ((high - low) or 1) > 0.55
+                        strength = value - low if node.centre is None else 2 * abs(value - node.centre)
+                        strong = strength / ((high - low) or 1) > (0.55 if node.centre is None else 0.65)
                         colour = colours.page if strong else colours.text
                         text = format(value, node.format)
+                        text = text if set(text) & set("123456789") else text.lstrip("-")  # no -0.00
                         place.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
         drawn.colorbar(shown, ax=list(places), label=node.value_label).outline.set_visible(False)
         if node.title:
