@@ -106,7 +106,7 @@ TOKENS = "how many tokens a prompt has, the padding included"
 OF_MODEL = "whose U-Net; without, Stable Diffusion 1.5's, which needs no weights for this"
 
 
-class CountFLOPs(Node, category="models"):
+class CountFLOPs(Node, category="models", resource="device"):
     """How many floating point operations one evaluation of a U-Net takes, for one picture at several sizes.
 
     The table has for each `side` the FLOPs in `pixel space`, where the same network has 3 channels at its two ends and
