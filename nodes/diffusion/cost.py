@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,7 +82,7 @@ def _by_side(
         found[name] = []
         for side in sides:
             samples = torch.zeros(1, count, side // divided, side // divided, device=device, dtype=DTYPE)
-            found[name].append(measure(lambda network=network, samples=samples: network(samples, 500, words)))
+            found[name].append(measure(partial(network, samples, 500, words)))
     ratios = [pixels / latents for pixels, latents in zip(found[PIXELS], found[LATENTS], strict=True)]
     return table({"side": list(sides), **found, RATIO: ratios}, {"side": "px", PIXELS: unit, LATENTS: unit})
 
