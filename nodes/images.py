@@ -212,3 +212,22 @@ class CompareImages(Node, category="images", primary="differences"):
         squares = (pixels - wanted).square().mean(1, keepdim=True)
         differences = ((squares * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))).sqrt().tolist()
         return Compared(tuple(differences), sum(differences) / len(differences))
+
+
+class MeasureDiversity(Node, category="images"):
+    """How much pictures differ: the root mean squared difference of two of them, 0..1, the mean over all pairs.
+
+    Pictures of one prompt by several seeds, say: guidance makes them more alike. Opacity does not count. Fails for one
+    picture alone.
+    """
+
+    images: Image
+
+    def run(self, context: Context) -> float:
+        pixels = self.images.pixels[:, :3].double().flatten(1)
+        if len(pixels) == 1:
+            raise Wrong("images", "one picture alone differs from no other: give two or more")
+        distances = [
+            (pixels[index + 1 :] - pixels[index]).square().mean(1).sqrt().sum() for index in range(len(pixels) - 1)
+        ]
+        return float(sum(distances)) / (len(pixels) * (len(pixels) - 1) / 2)

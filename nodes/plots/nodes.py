@@ -102,7 +102,8 @@ class PlotScatter(Node, category="plots"):
     x: str = Field("", description="the column along the bottom; the first without")
     y: str = Field("", description="the column up the side; the second without")
     colour: str = Field("", description="the column that colours the points: texts each have one, numbers a scale")
-    panels: bool = Field(False, description="each table in a panel of its own, on the same axes")
+    panels: bool = Field(False, description="each table in a panel of its own")
+    same_axes: bool = Field(True, description="whether all panels go as far")
     marginals: bool = Field(False, description="histograms of either number at the sides")
     square: bool = Field(False, description="equal lengths mean equal distances on both axes")
     circles: tuple[float, ...] = Field((), description="radii of circles around the origin")
@@ -188,6 +189,7 @@ class ImageStrip(Node, category="plots"):
     row_labels: tuple[str | float, ...] = Field((), description="what to write beside each row")
     column_labels: tuple[str | float, ...] = Field((), description="what to write above each column")
     x_label: str = Field("", description="what changes from left to right, with its unit")
+    y_label: str = Field("", description="what changes from top to bottom, with its unit")
     title: str = Field("", description=TITLE)
 
     def run(self, context: Context) -> Plot:

@@ -62,6 +62,8 @@ def strip(node: "ImageStrip") -> Plot:
                     place.set_title(fill(_text(labels[column]), max(6, round(side * 10))), fontsize=11, pad=4)
         if node.x_label:
             drawn.supxlabel(node.x_label, fontsize=12)
+        if node.y_label:
+            drawn.supylabel(node.y_label, fontsize=12)
         if node.title:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
