@@ -30,6 +30,7 @@ MODULES = (
     "tracing",
     "training.nodes",
     "training.distributions",
+    "training.vectors",
     "training.classifiers",
     "training.measures",
 )

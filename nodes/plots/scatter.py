@@ -1,5 +1,6 @@
 """Drawing points, each by two of its numbers."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
@@ -29,11 +30,12 @@ def scatter(node: "PlotScatter") -> Plot:
         down = -(-len(groups) // ACROSS)
         height = 4.6 if len(groups) < ACROSS else 3.0 if node.square else 3.6
         drawn = figure((height if down == 1 else 2.6 * down) + (0.4 if node.colour and node.panels else 0))
-        limits = _limits(node.tables, x), _limits(node.tables, y)
         panels = _panels(drawn, len(groups), node.marginals)
-        places = [
-            _group(panel, node, group, (x, y), limits, colours) for panel, group in zip(panels, groups, strict=True)
-        ]
+        places = []
+        for panel, group in zip(panels, groups, strict=True):
+            tables = node.tables if node.same_axes else [node.tables[index] for index in group]
+            limits = _limits(tables, x, node.circles), _limits(tables, y, node.circles)
+            places.append(_group(panel, node, group, (x, y), limits, colours))
         if len(places) > ACROSS:
             for place in places:
                 place.label_outer()
@@ -94,7 +96,7 @@ def _group(
     place.set_xlabel(node.tables[0].column(axes[0]).label)
     place.set_ylabel(node.tables[0].column(axes[1]).label)
     if node.square:
-        place.set_aspect("equal")
+        place.set_aspect("equal", adjustable="box" if node.same_axes else "datalim")
     if node.labels and len(group) == 1:
         (above or place).set_title(node.labels[group[0]])
     elif node.labels and not node.colour:
@@ -145,9 +147,10 @@ def _legend(legend: Any) -> None:
         handle.set_alpha(1)
 
 
-def _limits(tables: tuple[Table, ...], name: str) -> tuple[float, float]:
-    """From the least to the most that any table has, with some room."""
+def _limits(tables: Sequence[Table], name: str, circles: Sequence[float]) -> tuple[float, float]:
+    """From the least to the most that any table has, and around the circles, with some room."""
     values = [float(value) for each in tables for value in each.column(name).values]
+    values += [way * radius for radius in circles for way in (-1, 1)]
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.05 * (high - low) or 0.5
     return low - room, high + room

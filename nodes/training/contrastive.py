@@ -1,23 +1,29 @@
 """Contrastive training of CLIP: a picture and its caption should point the same way (Radford et al. 2021)."""
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 import torch
+from safetensors.torch import load
 from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
+from ..diffusion.numerics import DEVICE
 from ..diffusion.weights import tokenizer_in
+from ..plots.data import Table, table
+from ..ports import Image
 from ..references import Clip, Encoder
 from .assembly import weights_of
+from .data import Towers
 from .loop import Plan, Trained, consumed, train
 from .pictures import spread
 
 if TYPE_CHECKING:
     from latentgraph.engine import Context
 
-    from .nodes import TrainCLIP
+    from .nodes import MeasureCLIP, TrainCLIP
 
 Captions = Sequence[Sequence[str]]
 
@@ -133,8 +139,8 @@ def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
     return encoder.eval()
 
 
-def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[float, ...]]:
-    """What the node TrainCLIP does: the text tower, how well captions find their pictures, the loss of every step."""
+def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[float, ...], Towers]:
+    """What the node TrainCLIP does: the text tower, how captions find their pictures, the losses, both towers."""
     images, captions = node.data.images, node.data.captions
     tokenizer = tokenizer_in(node.tokenizer)
     clip = new_clip(tokenizer, images.shape[-1], node.hidden, node.layers, node.seed)
@@ -153,4 +159,41 @@ def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[flo
     encoder = text_encoder_of(clip)
     encoder.config.architectures = ["CLIPTextModel"]
     weights = weights_of("text_encoder", encoder, encoder.config.to_json_string(use_diff=True))
-    return Clip((Encoder(weights, node.tokenizer),)), found, tuple(trained.losses.tolist())
+    clip.config.architectures = ["CLIPModel"]
+    both = weights_of("text_encoder", clip, clip.config.to_json_string(use_diff=True))
+    towers = Towers(both.folder, node.tokenizer)
+    return Clip((Encoder(weights, node.tokenizer),)), found, tuple(trained.losses.tolist()), towers
+
+
+def loaded(towers: Towers) -> CLIPModel:
+    """Both towers with their weights, on the device."""
+    clip = CLIPModel(CLIPConfig.from_dict(json.loads(towers.folder["config.json"].read())))
+    clip.load_state_dict(load(towers.folder["model.safetensors"].read()))
+    return clip.eval().to(DEVICE)
+
+
+@torch.no_grad()
+def measured(node: "MeasureCLIP") -> tuple[Table, float, float, float, float, float, Image, tuple[str, ...]]:
+    """What the node MeasureCLIP gives."""
+    chosen = spread(len(node.data.images), node.count)
+    images, captions = node.data.images[chosen], [node.data.captions[index] for index in chosen]
+    texts = [options[min(node.wording, len(options) - 1)] for options in captions]
+    clip, tokenizer = loaded(node.towers), tokenizer_in(node.towers.tokenizer)
+    scaled = similarities(clip, tokenizer, texts, images).cpu()
+    scale = float(clip.logit_scale.exp())
+    cosines = scaled / scale
+    also_right = torch.tensor([[text in options for options in captions] for text in texts])
+    own = torch.eye(len(texts), dtype=torch.bool)
+    best = scaled.masked_fill(also_right & ~own, float("-inf")).argmax(1)
+    found = float((best == torch.arange(len(texts))).float().mean())
+    columns = {str(index + 1): column for index, column in enumerate(cosines.T.tolist())}
+    return (
+        table({"caption": texts, **columns}),
+        found,
+        float(contrastive_loss(scaled, also_right)),
+        float(cosines[own].mean()),
+        float(cosines[~own].mean()),
+        scale,
+        Image(images.float().div(255)),
+        tuple(texts),
+    )

@@ -31,6 +31,18 @@ class Dataset(PortType, codec=TENSORS):
 
 
 @dataclass(frozen=True)
+class Towers(PortType, codec=TENSORS):
+    """Both towers of a CLIP, for texts and for pictures, by the files that transformers' CLIPModel loads."""
+
+    folder: Folder
+    tokenizer: Folder
+
+    def written(self) -> Iterable[Written]:
+        yield from self.folder.written()
+        yield from (Written(f"/tokenizer/{file.name}", file.read()) for file in self.tokenizer.files)
+
+
+@dataclass(frozen=True)
 class Scenes(PortType):
     """What the pictures of an evaluation should show, and to which group each belongs (`pairs`, say)."""
 

@@ -7,11 +7,12 @@ pictures, and `img/google/64/*.png`, 64 by 64 pixels with transparency.
 import io
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image as Pillow
 
+from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import Folder
 
 SIZE = 64
@@ -187,6 +188,27 @@ class KeptOut:
         return cls(frozenset(things), frozenset(accessories))
 
 
+@dataclass(frozen=True)
+class Allowed:
+    """The things and the backgrounds that scenes may have; all where none are named."""
+
+    things: frozenset[str] = frozenset()
+    backgrounds: frozenset[str] = frozenset()
+
+    def has(self, scene: Scene) -> bool:
+        things = not self.things or self.things >= set(scene.things)
+        return things and (not self.backgrounds or scene.background in self.backgrounds)
+
+    @classmethod
+    def checked(cls, things: Sequence[str], backgrounds: Sequence[str]) -> "Allowed":
+        """Raises Wrong for a name that is none."""
+        for field, names, known in (("things", things, OBJECTS), ("backgrounds", backgrounds, BACKGROUNDS)):
+            for name in names:
+                if name not in known:
+                    raise Wrong(field, f"there is no `{name}`, but {', '.join(known)}")
+        return cls(frozenset(things), frozenset(backgrounds))
+
+
 class Artwork:
     """The pictures of an emoji folder, by short name."""
 
@@ -265,15 +287,17 @@ def all_scenes(kind: str) -> list[Scene]:
     return [Scene(b, (animal,), worn) for animal in animals for worn in ACCESSORIES for b in BACKGROUNDS]
 
 
-def training_scenes(kept_out: KeptOut, count: int, shares: Mapping[str, float], chance: random.Random) -> list[Scene]:
+def training_scenes(
+    kept_out: KeptOut, count: int, shares: Mapping[str, float], chance: random.Random, allowed_ones: Allowed
+) -> list[Scene]:
     """`count` scenes without those kept out; each kind has its share, and within it all come equally often."""
     scenes: list[Scene] = []
     counts = {kind: round(count * share / sum(shares.values())) for kind, share in shares.items()}
     counts[max(counts, key=lambda kind: counts[kind])] += count - sum(counts.values())
     for kind, wanted in counts.items():
-        allowed = [scene for scene in all_scenes(kind) if not kept_out.has(scene)]
+        allowed = [scene for scene in all_scenes(kind) if allowed_ones.has(scene) and not kept_out.has(scene)]
         if wanted > 0 and not allowed:
-            raise ValueError(f"every scene of the kind `{kind}` is kept out")
+            raise ValueError(f"every scene of the kind `{kind}` is kept out: set `{kind}` to 0 to do without")
         while wanted > 0:
             chance.shuffle(allowed)
             scenes += allowed[:wanted]

@@ -6,14 +6,16 @@ goes on from there after a kill, to the same bits at an equal number of threads.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, File, Folder, Node
 from latentgraph.engine.node import Wrong
 
+from ..plots.data import Table
 from ..ports import Image
 from ..references import Clip, ControlNet, Model, Vae
-from .data import Dataset, Judge, Scenes
+from .data import Dataset, Judge, Scenes, Towers
 
 STEPS = "how many batches are learned from"
 RATE = "the highest learning rate"
@@ -31,6 +33,8 @@ class EmojiScenes(Node, category="training"):
 
     artwork: Folder = Field(description="a folder with emoji.json and img/google/64/*.png")
     kept_out: File | None = Field(None, description="lines `thing, background` and `animal, accessory` to leave out")
+    things: tuple[str, ...] = Field((), description="what may be there, by short names of emoji; all without")
+    backgrounds: tuple[str, ...] = Field((), description="which backgrounds may be there; all without")
     count: int = Field(12_000, ge=1, le=200_000, description="how many pictures")
     single: float = Field(0.5, ge=0, description="the share of pictures with one thing")
     pair: float = Field(0.25, ge=0, description="the share of pictures with two things")
@@ -38,10 +42,12 @@ class EmojiScenes(Node, category="training"):
     seed: int = Field(1, ge=0, description="seeds the choice of scenes, and sizes and places in them")
 
     def run(self, context: Context) -> Dataset:
+        from .emoji import Allowed
         from .pictures import emoji_dataset
 
         shares = {"single": self.single, "pair": self.pair, "dressed": self.dressed}
-        return emoji_dataset(self.artwork, self.kept_out, self.count, shares, self.seed)
+        allowed = Allowed.checked(self.things, self.backgrounds)
+        return emoji_dataset(self.artwork, self.kept_out, self.count, shares, self.seed, allowed)
 
 
 class ShownPictures(NamedTuple):
@@ -61,6 +67,45 @@ class ShowDataset(Node, category="training"):
         chosen = spread(len(self.data.images), self.count)
         images = Image(self.data.images[chosen].float().div(255))
         return ShownPictures(images, tuple(self.data.captions[index][0] for index in chosen))
+
+
+class ResizeDataset(Node, category="training"):
+    """A data set with smaller pictures: squares of `size` pixels, each of them the mean of those that it covers."""
+
+    data: Dataset
+    size: int = Field(32, ge=1, description="pixels along each side")
+
+    def run(self, context: Context) -> Dataset:
+        from .pictures import shrunk
+
+        largest = min(self.data.images.shape[2:])
+        if self.size > largest:
+            raise Wrong(
+                "size", f"size is {self.size}, and the pictures have {largest} pixels: they are made smaller only"
+            )
+        return replace(self.data, images=shrunk(self.data.images, self.size))
+
+
+class SplitData(NamedTuple):
+    data: Dataset
+    held_back: Dataset
+
+
+class SplitDataset(Node, category="training", primary="data"):
+    """The pictures of a data set to learn from, and the last ones, held back to measure on what was never seen."""
+
+    data: Dataset
+    held_back: int = Field(256, ge=1, description="how many are held back")
+
+    def run(self, context: Context) -> SplitData:
+        from .pictures import split
+
+        count = len(self.data.images)
+        if self.held_back >= count:
+            raise Wrong(
+                "held_back", f"held_back is {self.held_back}, and there are {count} pictures: leave some to learn from"
+            )
+        return SplitData(*split(self.data, count - self.held_back))
 
 
 class TrainTokenizer(Node, category="training"):
@@ -113,6 +158,7 @@ class TrainedCLIP(NamedTuple):
     clip: Clip
     retrieval: float
     losses: tuple[float, ...]
+    towers: Towers
 
 
 class TrainCLIP(Node, category="training", resource="device", primary="clip"):
@@ -120,14 +166,15 @@ class TrainCLIP(Node, category="training", resource="device", primary="clip"):
 
     Radford et al. 2021, arXiv:2103.00020. `clip` is the text tower with its tokenizer, as a U-Net is conditioned by;
     `retrieval` is the share of 256 captions whose most similar picture, of the 256 that they belong to, is one that
-    they describe; all are from the data learned from.
+    they describe; all are from the data learned from. `towers` are both, to be measured by MeasureCLIP; after 0 steps
+    they know nothing.
     """
 
     data: Dataset
     tokenizer: Folder = Field(description="the files of a CLIP tokenizer")
     hidden: int = Field(128, ge=32, multiple_of=32, description="the width of both towers")
     layers: int = Field(3, ge=1, description="the depth of both towers")
-    steps: int = Field(500, ge=1, description=STEPS)
+    steps: int = Field(500, ge=0, description=STEPS)
     batch_size: int = Field(128, ge=2, description="pictures in a batch, each set against all others")
     learning_rate: float = Field(1.2e-3, gt=0, description=RATE)
     seed: int = Field(0, ge=0, description=SEED)
@@ -136,6 +183,38 @@ class TrainCLIP(Node, category="training", resource="device", primary="clip"):
         from .contrastive import learn
 
         return TrainedCLIP(*learn(self, context))
+
+
+class MeasuredCLIP(NamedTuple):
+    cosines: Table
+    diagonal: float
+    loss: float
+    own: float
+    other: float
+    scale: float
+    images: Image
+    captions: tuple[str, ...]
+
+
+class MeasureCLIP(Node, category="training", resource="device", primary="cosines"):
+    """Compare each of N captions with each of the N pictures they belong to: the matrix that CLIP learns from.
+
+    `cosines`, -1..1, has a row for each caption and a column for each picture, by its number. `diagonal` is the share
+    of captions to which their own picture is the most similar one; `own` and `other` are the mean cosines on and off
+    the diagonal. `loss` is what training makes small: the cross entropy of cosines times `scale`, which is learned, of
+    rows and of columns (Radford et al. 2021, arXiv:2103.00020, figure 3). Other pictures that a caption fits do not
+    count in `diagonal` and `loss`.
+    """
+
+    towers: Towers
+    data: Dataset
+    count: int = Field(64, ge=2, description="how many pictures, evenly spread over the data")
+    wording: int = Field(0, ge=0, description="which caption of each picture, the last where it has fewer; 0 the plain")
+
+    def run(self, context: Context) -> MeasuredCLIP:
+        from .contrastive import measured
+
+        return MeasuredCLIP(*measured(self))
 
 
 class TrainedUNet(NamedTuple):
