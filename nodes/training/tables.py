@@ -28,7 +28,8 @@ def numbers(points: Table, names: Sequence[str]) -> Tensor:
     for column in columns:
         if any(isinstance(value, str) for value in column.values):
             raise ValueError(f"the column `{column.name}` has texts, where numbers are needed")
-    return tensor([column.values for column in columns]).T
+    rows = len(points.columns[0].values) if points.columns else 0
+    return tensor([column.values for column in columns]).reshape(len(columns), rows).mT
 
 
 def points_of(drawn: Tensor, names: Sequence[str], units: Sequence[str], *more: Column) -> Table:
