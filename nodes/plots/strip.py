@@ -47,6 +47,7 @@ def strip(node: "ImageStrip") -> Plot:
 
     def draw(colours: Colours) -> Figure:
         drawn = figure((height + GAP) * len(rows) + lines + 0.2)
+        drawn.set_layout_engine("compressed")
         drawn.get_layout_engine().set(w_pad=GAP / 2, h_pad=GAP / 2, wspace=0, hspace=0)  # type: ignore[union-attr,call-arg]
         places = drawn.subplots(len(rows), columns, squeeze=False)
         for row, pictures in enumerate(rows):

@@ -14,11 +14,13 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 from .data import Plot
 
 WIDTH = 8.0
-"""Inches."""
+"""Inches, like the margin above and below."""
+MARGIN = 0.1
 DPI = 200
 
 
@@ -92,8 +94,11 @@ def figure(height: float) -> Figure:
 
 def _png(draw: Callable[[Colours], Figure], colours: Colours) -> bytes:
     with matplotlib.rc_context(_settings(colours)):
-        content = io.BytesIO()
-        draw(colours).savefig(content, format="png", metadata={"Software": None})
+        content, drawn = io.BytesIO(), draw(colours)
+        drawn.draw_without_rendering()  # arranges the parts
+        used = drawn.get_tightbbox().padded(MARGIN)
+        whole = Bbox.from_extents(0, used.y0, WIDTH, used.y1)  # nothing above and below that is empty
+        drawn.savefig(content, format="png", bbox_inches=whole, metadata={"Software": None})
         return content.getvalue()
 
 
