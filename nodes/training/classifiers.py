@@ -43,7 +43,7 @@ class JudgePictures(Node, category="training", resource="device", primary="share
     """Tell which pictures of emoji scenes show what a text says: `share` of them do, 0..1.
 
     A text is a caption of the data set or a part of one: `a dog face with glasses on a blue background`, `dog with
-    glasses`, `glasses`, `blue background`. A picture is right where all of that is seen; more may be. `right` is for
+    glasses`, `glasses`, `blue`. A picture is right where all of that is seen; more may be. `right` is for
     each picture, and `seen` says what the judge sees in it, as a caption. Fails for words that no caption has.
     """
 

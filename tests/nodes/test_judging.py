@@ -44,6 +44,8 @@ def test_every_caption_of_the_data_set_is_read_back_as_what_it_says():
 def test_a_part_of_a_caption_says_only_that():
     assert said("glasses") == Said(accessory="glasses")
     assert said("Dog with glasses") == Said(("dog",), accessory="glasses")
+    assert said("blue") == said("blue background") == Said(background="blue")
+    assert said("fox_face") == said("fox") == Said(("fox_face",))
     assert said("a crown") == Said(("crown",))
     assert said("dog with crown") == Said(("dog",), accessory="a crown")
     assert said("a blue background with a crown") == Said(("crown",), "blue")
