@@ -1,5 +1,6 @@
 """Picture files, pictures at other sizes, and several pictures as one value."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple
 
@@ -186,13 +187,15 @@ def resized_facts(known: Mapping[str, Any], name: str) -> ImageFacts | None:
 class Compared(NamedTuple):
     differences: tuple[float, ...]
     mean: float
+    psnr: float
 
 
 class CompareImages(Node, category="images", primary="differences"):
     """How far pictures are from another one: the root of the mean squared difference of each, 0..1, and their mean.
 
     `reference` is one picture for all, or one for each, of the same size; opacity does not count. With a mask only that
-    part counts where it is 1; where it is between 0 and 1, it counts as much.
+    part counts where it is 1; where it is between 0 and 1, it counts as much. `psnr` is the mean peak signal-to-noise
+    ratio in dB, -20 log10 of the difference: higher is nearer, and 100 is as good as equal.
     """
 
     images: Image
@@ -211,7 +214,8 @@ class CompareImages(Node, category="images", primary="differences"):
             raise Wrong("mask", "it is 0 everywhere, so nothing is left to compare")
         squares = (pixels - wanted).square().mean(1, keepdim=True)
         differences = ((squares * weights).sum((1, 2, 3)) / weights.sum((1, 2, 3))).sqrt().tolist()
-        return Compared(tuple(differences), sum(differences) / len(differences))
+        ratios = [-20 * math.log10(max(difference, 1e-5)) for difference in differences]
+        return Compared(tuple(differences), sum(differences) / len(differences), sum(ratios) / len(ratios))
 
 
 class MeasureDiversity(Node, category="images"):

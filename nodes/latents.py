@@ -1,7 +1,7 @@
-"""Latents: an empty canvas, and pictures to latents and back."""
+"""Latents: an empty canvas, pictures to latents and back, and what latents look like."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node
@@ -171,6 +171,39 @@ class VAEDecode(Node, category="latents", resource="device"):
         if vae is not None and latent is not None:
             check_decoded_by(latent.space, vae.space)
         return {} if latent is None or latent.pixels is None else {"image": ImageFacts(latent.pixels, latent.count)}
+
+
+class Channels(NamedTuple):
+    images: Image
+    numbers: int
+    picture_numbers: int
+
+
+class LatentChannels(Node, category="latents", primary="images"):
+    """The channels of latents as gray pictures, one after the other: f32[N * C, 3, h * factor, w * factor] in 0..1.
+
+    0 is middle gray, `-reach` black and `reach` white; what is beyond is cut off. Each number is a square as large as
+    the pixels that it stands for. `numbers` is how many numbers the latents of one picture have, and `picture_numbers`
+    how many the picture has that they decode to, red, green and blue.
+    """
+
+    latent: Latent
+    reach: float = Field(2.5, gt=0, description="the number that is white; models have deviations near 1")
+
+    def run(self, context: Context) -> Channels:
+        samples, factor = self.latent.samples, self.latent.space.factor
+        gray = (samples.flatten(0, 1)[:, None] / (2 * self.reach) + 0.5).clamp(0, 1)
+        large = gray.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+        height, width = self.latent.pixels
+        return Channels(Image(large.repeat(1, 3, 1, 1)), samples[0].numel(), 3 * height * width)
+
+    @classmethod
+    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
+        latent = fact(known, "latent", LatentFacts)
+        if latent is None or latent.pixels is None:
+            return {}
+        count = None if latent.count is None else latent.count * latent.space.channels
+        return {"images": ImageFacts(latent.pixels, count)}
 
 
 def _check_tile(known: Mapping[str, Any]) -> None:
