@@ -5,20 +5,37 @@ from typing import Any
 
 import pytest
 
+from latentgraph.engine.plan import plan
 from latentgraph.engine.registry import Registry
-from latentgraph.engine.session import load
+from latentgraph.engine.session import LoadedGraph, load
 from latentgraph.engine.store import open_store
 from latentgraph.nodes import node_types
 
+Loaded = Callable[[str], LoadedGraph]
 Ran = Callable[..., Mapping[str, Any]]
+Planned = Callable[..., Mapping[str, str]]
 
 
 @pytest.fixture(scope="session")
-def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Run an idea's graph, with other params if some are given: its outputs by name. What was computed is kept."""
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+    """An idea's graph with a store that all tests share."""
     store, registry = open_store(tmp_path_factory.mktemp("ideas")), Registry(node_types())
+    return lambda name: load(f"ideas/{name}", registry=registry, store=store)
 
-    def run(name: str, **params: Any) -> Mapping[str, Any]:
-        return load(f"ideas/{name}", registry=registry, store=store).run(**params).outputs
 
-    return run
+@pytest.fixture(scope="session")
+def ran(loaded: Loaded) -> Ran:
+    """Run an idea's graph, with other params if some are given: its outputs by name. What was computed is kept."""
+    return lambda name, **params: loaded(name).run(**params).outputs
+
+
+@pytest.fixture(scope="session")
+def planned(loaded: Loaded) -> Planned:
+    """What running an idea's graph would do with each node."""
+
+    def actions(name: str, **params: Any) -> Mapping[str, str]:
+        graph = loaded(name)
+        assert graph.store is not None
+        return {found.node: found.action for found in plan(graph.check(**params), graph.store).nodes}
+
+    return actions
