@@ -7,9 +7,10 @@ from typing import Literal, NamedTuple
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Field, Node, Wrong
 
-from .latents import Seed
+from .facts import check_seeded
+from .latents import Seed, Side
 from .plots.data import Table
-from .ports import Image
+from .ports import Image, Latent, Noise
 from .references import Model
 
 SCHEDULE = "a table of NoiseSchedule, or another one with the columns `beta` and `alpha bar`"
@@ -106,3 +107,64 @@ class ForwardStatistics(Node, category="noising"):
         from .diffusion.forward import statistics
 
         return statistics(self)
+
+
+class PixelNoise(Node, category="noising"):
+    """Noise in pixels, as pictures: standard normal numbers where black is -1 and white 1, cut off at both.
+
+    Each picture has a random generator of its own, seeded `seed`, `seed + 1`, … or from a list. Gives f32[N, 3, height,
+    width] in 0..1.
+    """
+
+    width: Side = Field(64, description="in pixels")
+    height: Side = Field(64, description="in pixels")
+    seed: Seed | tuple[Seed, ...] = Field(0, description="starts the random generators")
+    count: int = Field(1, ge=1, le=1024, description="how many pictures, where there is one seed")
+
+    def run(self, context: Context) -> Image:
+        from .diffusion.noise import generators, noise
+
+        count = len(self.seed) if isinstance(self.seed, tuple) else self.count
+        pixels = noise(generators(self.seed, count), (3, self.height, self.width))
+        return Image((pixels / 2 + 0.5).clamp(0, 1))
+
+
+class NoiseFromLatent(Node, category="noising"):
+    """Take latents for the noise that a Sample begins with, whatever they are, instead of what MakeNoise draws.
+
+    Sampling goes on with the latent's random generators; fails where it has none, as VAEEncode gives without a seed.
+    """
+
+    latent: Latent
+
+    def run(self, context: Context) -> Noise:
+        check_seeded(self.latent.generators is not None)
+        return Noise(self.latent.samples, self.latent.generators or ())
+
+
+class MeasuredNoise(NamedTuple):
+    channels: Table
+    values: Table
+    mean: float
+    deviation: float
+    correlation: float
+
+
+class MeasureNoise(Node, category="noising", primary="channels"):
+    """How near numbers are to the noise N(0, I) that sampling begins with: mean 0, deviation 1, all independent.
+
+    `channels` has for each channel, counted from 1, the mean, the standard deviation and the correlation of neighbours:
+    of each place with the one to its right. `values` has the numbers themselves at places evenly spread over all
+    pictures, a column for each channel: `channel 1`, …. Of all numbers together `mean` and `deviation` are those, and
+    `correlation` is the largest absolute one of two channels at the same place, 0 where there is but one.
+
+    Fails for samples of one place.
+    """
+
+    noise: Noise | Latent
+    places: int = Field(1500, ge=2, le=100_000, description="at how many places `values` are given, at most")
+
+    def run(self, context: Context) -> MeasuredNoise:
+        from .diffusion.forward import measured
+
+        return MeasuredNoise(*measured(self.noise.samples, self.places))

@@ -1,6 +1,7 @@
 """The forward process: what noise makes of data, step by step or in one jump."""
 
 from collections.abc import Iterator
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import diffusers
@@ -86,6 +87,32 @@ def chain(start: Tensor, betas: Tensor, seed: int) -> Iterator[Tensor]:
     for beta in betas:
         x = (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape, generator=generator)
         yield x
+
+
+def measured(samples: Tensor, places: int) -> tuple[Table, Table, float, float, float]:
+    """What the node MeasureNoise gives of f32[N, C, h, w]. Raises Wrong where no place has a neighbour."""
+    if samples.shape[3] < 2:
+        raise Wrong("noise", f"samples of shape {list(samples.shape)} are too few: no place has a neighbour")
+    by_channel = samples.double().transpose(0, 1)
+    here, beside = (part.flatten(1) for part in (by_channel[..., :-1], by_channel[..., 1:]))
+    numbers = by_channel.flatten(1)
+    names = list(range(1, len(numbers) + 1))
+    channels = table(
+        {
+            "channel": names,
+            "mean": numbers.mean(1).tolist(),
+            "standard deviation": numbers.std(1).tolist(),
+            "correlation of neighbours": [_correlation(*each) for each in zip(here, beside, strict=True)],
+        }
+    )
+    spread = torch.linspace(0, numbers.shape[1] - 1, min(places, numbers.shape[1])).round().long()
+    values = table({f"channel {name}": each[spread].tolist() for name, each in zip(names, numbers, strict=True)})
+    pairs = [_correlation(one, other) for one, other in combinations(numbers, 2)]
+    return channels, values, float(numbers.mean()), float(numbers.std()), max(map(abs, pairs), default=0.0)
+
+
+def _correlation(one: Tensor, other: Tensor) -> float:
+    return float(torch.corrcoef(torch.stack([one, other]))[0, 1])
 
 
 def _read(schedule: Table) -> tuple[Tensor, Tensor]:
