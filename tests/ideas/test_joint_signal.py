@@ -67,3 +67,32 @@ def test_the_held_number_is_exactly_what_was_said_and_the_others_are_free(joint:
     drawn = SamplePoints(model=model, count=4, steps=3, held="x", values=(0.1, -7.3)).run(Context()).points
     assert drawn.column("x").values == (0.1,) * 4 + (-7.3,) * 4
     assert len(set(drawn.column("signal").values)) == 8
+
+
+def test_at_each_step_the_held_number_has_as_much_noise_as_the_others(joint: Mixture, monkeypatch: pytest.MonkeyPatch):
+    from latentgraph.nodes.training.points import PointDenoiser, new_schedule
+
+    data = DrawPoints(mixture=joint, count=100).run(Context())
+    model = TrainPoints(points=data, steps=2).run(Context()).model
+    seen = []
+    forward = PointDenoiser.forward
+
+    def watched(self, points, timesteps, signal):
+        seen.append((int(timesteps[0]), points))
+        return forward(self, points, timesteps, signal)
+
+    monkeypatch.setattr(PointDenoiser, "forward", watched)
+    signals = np.array(data.column("signal").values)
+    wanted = (4.0 - signals.mean()) / signals.std(ddof=1)  # as the network takes it
+    SamplePoints(model=model, count=5000, steps=4, held="signal", values=(4.0,), repeats=2).run(Context())
+    assert [timestep for timestep, _ in seen] == [999, 999, 749, 749, 499, 499, 249, 249]
+    for timestep, points in seen:
+        held = points[:, 2]
+        kept = float(new_schedule().alphas_cumprod[timestep])
+        error = ((1 - kept) / 5000) ** 0.5
+        assert held.mean().item() == pytest.approx(kept**0.5 * wanted, abs=4 * error)
+        assert held.std().item() == pytest.approx((1 - kept) ** 0.5, abs=3 * error)
+    first, again = seen[0][1], seen[1][1]
+    assert (first[:, 2] != again[:, 2]).all()  # drawn anew each time
+    # From only noise the others went a step back, and then to only noise again: nothing of the first is left.
+    assert abs(np.corrcoef(first[:, 0], again[:, 0])[0, 1]) < 4 / 5000**0.5
