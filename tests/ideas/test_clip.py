@@ -72,7 +72,7 @@ def test_what_is_off_the_diagonal_is_less_similar_but_not_driven_to_zero(ran):
 
 def test_the_loss_falls_from_that_of_a_guess(ran):
     outputs = ran("clip")
-    assert outputs["loss_before"] == pytest.approx(torch.tensor(64.0).log().item(), abs=0.3)
+    assert outputs["loss_before"] == pytest.approx(torch.tensor(64.0).log().item(), abs=0.5)
     assert outputs["loss"] < 0.35 * outputs["loss_before"]
 
 
