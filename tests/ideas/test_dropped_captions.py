@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import Ran
-from point_sets import largest_by_chance, mixture_of, numbers
+from point_sets import Ran, largest_by_chance, mixture_of, numbers
 
 from latentgraph.engine.context import Context
 from latentgraph.nodes.training.data import Mixture

@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Ran
-from point_sets import apart, largest_by_chance, mixture_of, numbers
+from point_sets import Ran, apart, largest_by_chance, mixture_of, numbers
 from scipy.stats import energy_distance
 
 from latentgraph.engine.context import Context

@@ -4,8 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Ran
-from point_sets import mixture_of, numbers
+from point_sets import Ran, mixture_of, numbers
 from scipy.integrate import simpson
 from scipy.stats import multivariate_normal
 
