@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ran
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong
@@ -17,12 +17,15 @@ GRAPHS = Path(__file__).parents[2] / "graphs"
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
-def test_every_drawn_picture_is_between_a_copy_of_the_data_and_a_drawing_that_only_began(ran: Ran, seed: int):
+def test_drawn_pictures_are_no_copies_of_the_data_and_are_nearer_to_them_than_drawings_that_only_began(
+    ran: Ran, seed: int
+):
     given = ran("new-data", seed=seed)
+    drawn, begun = given["drawn_distances"], given["begun_distances"]
     assert given["least"] > 1.2 * max(given["copy_distances"])
     assert given["drawn"] > 2.5 * given["copy"]
-    for drawn, begun in zip(given["drawn_distances"], given["begun_distances"], strict=True):
-        assert drawn < begun
+    assert sum(drawn[:4]) < 0.5 * sum(begun[:4])
+    assert given["drawn"] < 0.7 * given["begun"]
 
 
 def test_scenes_that_training_never_saw_are_farther_from_the_data(ran: Ran):
