@@ -4,6 +4,7 @@ from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from io import BytesIO
 from pathlib import Path
 from string import Template
 from typing import Any
@@ -80,7 +81,8 @@ def _pictures(idea: Idea, files: Mapping[str, Any]) -> Iterator[str]:
         for rendered in _rendered(value):
             contents = {file.suffix: file.content for file in rendered.files}
             if contents.keys() == {LIGHT, DARK}:
-                light, dark, alt = _data(contents[LIGHT]), _data(contents[DARK]), escape(f"{idea.title}: {name}")
+                light, dark = (_data(_smaller(contents[ending]), "webp") for ending in (LIGHT, DARK))
+                alt = escape(f"{idea.title}: {name}")
                 source = f'<source media="(prefers-color-scheme: dark)" srcset="{dark}">'
                 yield f'<figure><picture>{source}<img alt="{alt}" src="{light}"></picture></figure>'
 
@@ -89,6 +91,15 @@ def _rendered(value: Any) -> Iterable[Rendered]:
     if isinstance(value, Rendered):
         return [value]
     return [found for item in value for found in _rendered(item)] if isinstance(value, tuple) else []
+
+
+def _smaller(content: bytes) -> bytes:
+    """A PNG file as WebP, which takes a fifth of it, and looks the same."""
+    from PIL import Image
+
+    written = BytesIO()
+    Image.open(BytesIO(content)).convert("RGB").save(written, "webp", quality=90)
+    return written.getvalue()
 
 
 def _data(content: bytes, kind: str = "png") -> str:

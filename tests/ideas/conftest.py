@@ -1,19 +1,16 @@
 """Each idea's graph as it ships, run once for all tests that look at what it gives."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from fixtures import Loaded, Planned, Ran
 
 from latentgraph.engine.plan import plan
 from latentgraph.engine.registry import Registry
-from latentgraph.engine.session import LoadedGraph, load
+from latentgraph.engine.session import load
 from latentgraph.engine.store import open_store
 from latentgraph.nodes import node_types
-
-Loaded = Callable[[str], LoadedGraph]
-Ran = Callable[..., Mapping[str, Any]]
-Planned = Callable[..., Mapping[str, str]]
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """What tests of points share: the mixtures of the graphs as they ship, and how near two draws of one are."""
 
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ from latentgraph.engine.context import Context
 from latentgraph.nodes.plots.data import Table
 from latentgraph.nodes.training.data import Mixture
 from latentgraph.nodes.training.distributions import ComparePoints, DrawPoints, NormalMixture
-
-Ran = Callable[..., Mapping[str, Any]]
 
 GRAPHS = Path(__file__).parents[2] / "graphs" / "ideas"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Ran
 from diffusers.models.attention_processor import AttnProcessor
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 import torch
-from point_sets import Ran, largest_by_chance, mixture_of, numbers
+from fixtures import Ran
+from point_sets import largest_by_chance, mixture_of, numbers
 
 from latentgraph.engine.context import Context
 from latentgraph.nodes.training.data import Mixture

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from point_sets import Ran, apart, largest_by_chance, mixture_of, numbers
+from fixtures import Ran
+from point_sets import apart, largest_by_chance, mixture_of, numbers
 from scipy.stats import energy_distance
 
 from latentgraph.engine.context import Context

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from point_sets import Ran, mixture_of, numbers
+from fixtures import Ran
+from point_sets import mixture_of, numbers
 from scipy.integrate import simpson
 from scipy.stats import multivariate_normal
 

@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from point_sets import Ran, apart, largest_by_chance, mixture_of, numbers
+from fixtures import Ran
+from point_sets import apart, largest_by_chance, mixture_of, numbers
 
 from latentgraph.engine.context import Context
 from latentgraph.nodes.plots.data import Column, Table

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Ran
+from fixtures import Ran
 from torch import nn
 
 from latentgraph.engine.context import Context

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import Ran
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import Ran
 from diffusers import DDPMScheduler, EulerDiscreteScheduler
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Ran
 from diffusers import DDIMScheduler
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.ports import Folder

@@ -7,7 +7,7 @@ from typing import Any
 import diffusers
 import pytest
 import torch
-from conftest import Ran
+from fixtures import Ran
 
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong

@@ -1,0 +1,10 @@
+"""The types of the fixtures that tests of ideas take."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from latentgraph.engine.session import LoadedGraph
+
+Loaded = Callable[[str], LoadedGraph]
+Ran = Callable[..., Mapping[str, Any]]
+Planned = Callable[..., Mapping[str, str]]
