@@ -30,7 +30,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Mixture(PortType):
+class Mixed(PortType):
     """A value that may hold anything."""
 
     content: Any
@@ -42,7 +42,7 @@ class Mixture(PortType):
 
 
 @dataclass(frozen=True)
-class Special(Mixture):
+class Special(Mixed):
     more: Any = None
 
 
@@ -77,7 +77,7 @@ plain = st.recursive(
         | st.lists(inner).map(tuple)
         | st.dictionaries(texts, inner)
         | inner.map(Part)
-        | inner.map(Mixture)
+        | inner.map(Mixed)
         | st.builds(File, texts, content=st.binary())
         | st.dictionaries(texts, st.binary()).map(Folder.of)
     ),
@@ -87,7 +87,7 @@ plain = st.recursive(
 
 @given(plain)
 def test_what_comes_back_is_what_was_kept(content: Any) -> None:
-    value = Mixture(content)
+    value = Mixed(content)
     back = there_and_back(value)
     assert same(back, value)
     assert digest(back) == digest(value)
@@ -95,7 +95,7 @@ def test_what_comes_back_is_what_was_kept(content: Any) -> None:
 
 @pytest.mark.parametrize("number", [0.0, -0.0, math.inf, -math.inf, 5e-324, 1e308, 0.1, 1, -(2**70)])
 def test_numbers_come_back_exactly(number: float) -> None:
-    back = there_and_back(Mixture(number)).content
+    back = there_and_back(Mixed(number)).content
     assert type(back) is type(number)
     assert back == number
     assert math.copysign(1, back) == math.copysign(1, number)
@@ -103,25 +103,25 @@ def test_numbers_come_back_exactly(number: float) -> None:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_whole_numbers_of_any_length_come_back(sign: int) -> None:
-    assert there_and_back(Mixture(sign * 3**40_000)).content == sign * 3**40_000
+    assert there_and_back(Mixed(sign * 3**40_000)).content == sign * 3**40_000
 
 
 @pytest.mark.parametrize("text", ["\ud83d", "\ud83d\ude00", "\U0001f600", "\0"])
 def test_text_that_is_no_unicode_comes_back(text: str) -> None:
-    assert there_and_back(Mixture({text: text})).content == {text: text}
+    assert there_and_back(Mixed({text: text})).content == {text: text}
 
 
 def test_a_value_is_readable_json() -> None:
     assert PLAIN.suffix == ".json"
-    assert json.loads(PLAIN.encode(Mixture((1, "a")))) == {
-        "class": f"{__name__}:Mixture",
+    assert json.loads(PLAIN.encode(Mixed((1, "a")))) == {
+        "class": f"{__name__}:Mixed",
         "content": [1, "a"],
         "made": None,
     }
 
 
 def test_port_types_that_name_no_codec_have_this_one() -> None:
-    assert Mixture.codec is File.codec is PLAIN
+    assert Mixed.codec is File.codec is PLAIN
 
 
 def test_the_class_of_a_value_comes_back_even_where_another_is_declared() -> None:
@@ -129,13 +129,13 @@ def test_the_class_of_a_value_comes_back_even_where_another_is_declared() -> Non
 
 
 def test_fields_that_the_class_sets_itself_come_back() -> None:
-    value = Mixture(1)
+    value = Mixed(1)
     object.__setattr__(value, "made", (2, "b"))
     assert there_and_back(value).made == (2, "b")
 
 
 def test_what_was_only_worked_out_from_the_fields_is_not_kept() -> None:
-    value = Mixture("abc")
+    value = Mixed("abc")
     assert value.length == 5
     assert b"length" not in PLAIN.encode(value)
     assert there_and_back(value) == value
@@ -144,20 +144,20 @@ def test_what_was_only_worked_out_from_the_fields_is_not_kept() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (object(), "Mixture.content is a object, which cannot be kept"),
-        ((1, {2}), r"Mixture.content.1 is a set"),
-        ({"a": Part(math.nan)}, "Mixture.content.a.content is not a number"),
-        ({1: 2}, "Mixture.content is a dict"),
+        (object(), "Mixed.content is a object, which cannot be kept"),
+        ((1, {2}), r"Mixed.content.1 is a set"),
+        ({"a": Part(math.nan)}, "Mixed.content.a.content is not a number"),
+        ({1: 2}, "Mixed.content is a dict"),
         (OrderedDict(a=1), "is a OrderedDict"),
         (Changeable(), "is a Changeable"),
         (Choice.ONE, "is a Choice"),
         (Pair(1, 2), "is a Pair"),
-        (Path("a"), "Mixture.content is a PosixPath"),
+        (Path("a"), "Mixed.content is a PosixPath"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_its_field(content: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        PLAIN.encode(Mixture(content))
+        PLAIN.encode(Mixed(content))
 
 
 def test_a_class_that_nobody_can_find_again_is_refused() -> None:
@@ -166,7 +166,7 @@ def test_a_class_that_nobody_can_find_again_is_refused() -> None:
         content: int
 
     with pytest.raises(TypeError, match="is a Hidden"):
-        PLAIN.encode(Mixture(Hidden(1)))
+        PLAIN.encode(Mixed(Hidden(1)))
 
 
 # files
@@ -182,10 +182,10 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_a_file_on_disk_is_kept_by_its_place(path: Path) -> None:
-    encoded = PLAIN.encode(Mixture(File("other name", path=path)))
+    encoded = PLAIN.encode(Mixed(File("other name", path=path)))
     assert b"some content" not in encoded
-    back = PLAIN.decode(Mixture, encoded)
-    assert isinstance(back, Mixture)
+    back = PLAIN.decode(Mixed, encoded)
+    assert isinstance(back, Mixed)
     assert (back.content.name, back.content.path) == ("other name", path)
     assert there_and_back(File.at(path)) == File.at(path)
 
@@ -220,7 +220,7 @@ def test_a_file_that_is_gone_or_changed_is_not_taken(
 # what means harm
 
 
-def encoded(content: Any, kind: type = Mixture) -> bytes:
+def encoded(content: Any, kind: type = Mixed) -> bytes:
     return json.dumps({"class": f"{__name__}:{kind.__name__}", "content": content, "made": None}).encode()
 
 
@@ -248,31 +248,31 @@ def encoded(content: Any, kind: type = Mixture) -> bytes:
     ],
 )
 def test_what_no_value_is_kept_as_is_refused(content: Any) -> None:
-    with pytest.raises(ValueError, match="this is no Mixture that can be read"):
-        PLAIN.decode(Mixture, encoded(content))
+    with pytest.raises(ValueError, match="this is no Mixed that can be read"):
+        PLAIN.decode(Mixed, encoded(content))
 
 
 @pytest.mark.parametrize(
     "content", [b"", b"\xff", b"{", b"NaN", b"[" * 100_000, b'{"class": 1}' * 2, encoded(1)[:-1], b"\0" * 100]
 )
 def test_damaged_content_is_refused(content: bytes) -> None:
-    with pytest.raises(ValueError, match="this is no Mixture that can be read"):
-        PLAIN.decode(Mixture, content)
+    with pytest.raises(ValueError, match="this is no Mixed that can be read"):
+        PLAIN.decode(Mixed, content)
 
 
 def test_a_value_of_another_type_is_refused() -> None:
-    with pytest.raises(ValueError, match="this is a Special, but should be a Mixture"):
-        PLAIN.decode(Mixture, PLAIN.encode(Special(1)))
+    with pytest.raises(ValueError, match="this is a Special, but should be a Mixed"):
+        PLAIN.decode(Mixed, PLAIN.encode(Special(1)))
     with pytest.raises(ValueError, match="this is a tuple"):
-        PLAIN.decode(Mixture, b"[1]")
+        PLAIN.decode(Mixed, b"[1]")
 
 
 def test_nothing_is_imported_that_a_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "harmful.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
     for name in ("harmful:X", f"{__name__}.harmful:X", "harmful", f"{__name__}./harmful:X"):
-        with pytest.raises(ValueError, match="this is no Mixture"):
-            PLAIN.decode(Mixture, encoded({"class": name, "content": 1}))
+        with pytest.raises(ValueError, match="this is no Mixed"):
+            PLAIN.decode(Mixed, encoded({"class": name, "content": 1}))
     assert "harmful" not in sys.modules
 
 
@@ -302,4 +302,4 @@ def test_a_module_of_the_same_package_is_imported_where_it_was_not(
         with pytest.raises(ValueError, match="there is no class"):
             PLAIN.decode(Outer, outer(other))
     # Another package's port types are values that nodes may pass on, with what belongs to them.
-    assert same(there_and_back(Outer(Mixture(Part(1)))), Outer(Mixture(Part(1))))
+    assert same(there_and_back(Outer(Mixed(Part(1)))), Outer(Mixed(Part(1))))
