@@ -63,6 +63,10 @@ class Context:
         self.not_kept = why
         self.log(f"its result is not kept: {why}")
 
+    def do_not_resume(self) -> None:
+        """Begin anew whatever was kept, and keep nothing: for a node that has to see all of its work to tell of it."""
+        self._states = None
+
     @property
     def cancelled(self) -> bool:
         return self._cancelled()

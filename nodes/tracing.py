@@ -90,6 +90,7 @@ class TraceAttention(KSampler, category="sampling", resource="device", primary="
     def run(self, context: Context) -> TracedAttention:
         from .diffusion.attention_maps import traced
 
+        context.do_not_resume()  # maps are of all steps
         latent, maps, words = traced(self, lambda: super(TraceAttention, self).run(context))
         shares = maps.mean((0, 2, 3)).tolist()
         return TracedAttention(

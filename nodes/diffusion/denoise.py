@@ -105,7 +105,7 @@ def sample(
             drawn = _restore(walk, evaluate, on.state)
         resuming = Resuming(context, generators, covered)
         made = first
-        state = resuming.resumed()
+        state = resuming.resumed(last - first)
         if state is not None:
             made, samples = first + state.moves, state.samples.to(DEVICE)
             drawn = _restore(walk, evaluate, state.state)

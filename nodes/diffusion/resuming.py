@@ -32,10 +32,13 @@ class Resuming:
         self.key = digest(covered)
         self.next = time.monotonic() + PAUSE
 
-    def resumed(self) -> SamplingState | None:
-        """What was kept; the generators stand as they did. None where nothing was."""
+    def resumed(self, moves: int) -> SamplingState | None:
+        """What was kept after at most so many moves; the generators stand as they did. None where nothing was.
+
+        A longer sampling of the same keeps its states in the same place, and may have come further.
+        """
         state = self.context.resume([self.key])
-        if not isinstance(state, SamplingState):
+        if not isinstance(state, SamplingState) or state.moves > moves:
             return None
         for generator, content in zip(self.generators, state.generators, strict=True):
             set_state(generator, content)

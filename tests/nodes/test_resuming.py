@@ -29,6 +29,7 @@ from latentgraph.nodes.latents import EmptyLatent, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.ports import Image, Latent
 from latentgraph.nodes.sampling import KSampler
+from latentgraph.nodes.tracing import TraceAttention
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
@@ -65,6 +66,34 @@ def node(loaded: Loaded, context: Context) -> Callable[..., KSampler]:
 def stopped(node: KSampler, context: Context) -> None:
     with pytest.raises((Cancelled, Killed)):
         node.run(context)
+
+
+def test_a_sampling_whose_attention_is_watched_is_stopped_and_gives_the_same_maps(
+    node: Callable[..., KSampler], loaded: Loaded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resuming, "PAUSE", 0.0)
+    usual = node()
+    inputs = {name: getattr(usual, name) for name in usual.inputs()}
+    watched, states = TraceAttention(**inputs, clip=loaded.clip, text="a red apple"), Kept()
+    stopped(watched, cancelled_after(3, states))
+    assert digest(watched.run(Context(states=states)).maps) == digest(watched.run(Context()).maps)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "diffusers:HeunDiscreteScheduler"])
+def test_a_sampling_that_ends_earlier_takes_no_state_that_is_beyond_its_end(
+    node: Callable[..., KSampler], counted: list[int], monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setattr(resuming, "PAUSE", 0.0)
+    monkeypatch.setattr(resuming, "SHARE", float("inf"))
+    states = Kept()
+    whole = node(sampler=sampler).run(Context(states=states))
+    for end in (1, 3):
+        alone = node(sampler=sampler, end=end).run(Context())
+        assert digest(node(sampler=sampler, end=end).run(Context(states=states))) == digest(alone)
+    # What the shorter one kept on its way is of use to the whole one.
+    made = len(counted)
+    assert digest(node(sampler=sampler).run(Context(states=states))) == digest(whole)
+    assert len(counted) - made < made
 
 
 @pytest.mark.parametrize("sampler", EVERY)
