@@ -28,6 +28,7 @@ MODULES = (
     "texts",
     "noising",
     "tracing",
+    "training.datasets",
     "training.nodes",
     "training.distributions",
     "training.vectors",

@@ -37,7 +37,7 @@ def curves(node: "PlotCurve") -> Plot:
             spare.set_axis_off()
         handles, labels = places[0].get_legend_handles_labels()
         if len(labels) > 1 or node.labels:
-            if len(panels) > 1:
+            if len(panels) > 1 or node.kind == "bars":
                 drawn.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)))
             else:
                 places[0].legend(handles, labels)

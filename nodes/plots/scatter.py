@@ -35,6 +35,8 @@ def scatter(node: "PlotScatter") -> Plot:
         for panel, group in zip(panels, groups, strict=True):
             tables = node.tables if node.same_axes else [node.tables[index] for index in group]
             limits = _limits(tables, x, node.circles), _limits(tables, y, node.circles)
+            if node.square and not node.same_axes:
+                limits = _alike(*limits)
             places.append(_group(panel, node, group, (x, y), limits, colours))
         if len(places) > ACROSS:
             for place in places:
@@ -75,7 +77,7 @@ def _group(
     for index in group:
         each = node.tables[index]
         xs, ys = each.column(axes[0]).values, each.column(axes[1]).values
-        colour = colours.series[index % len(colours.series)]
+        colour = colours.series[0 if node.panels else index % len(colours.series)]
         size = max(4.0, min(30.0, 12_000 / max(1, len(xs))))
         options = {"s": size, "alpha": 0.6, "linewidths": 0}
         if node.colour:
@@ -96,7 +98,7 @@ def _group(
     place.set_xlabel(node.tables[0].column(axes[0]).label)
     place.set_ylabel(node.tables[0].column(axes[1]).label)
     if node.square:
-        place.set_aspect("equal", adjustable="box" if node.same_axes else "datalim")
+        place.set_aspect("equal")
     if node.labels and len(group) == 1:
         (above or place).set_title(node.labels[group[0]])
     elif node.labels and not node.colour:
@@ -154,3 +156,9 @@ def _limits(tables: Sequence[Table], name: str, circles: Sequence[float]) -> tup
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.05 * (high - low) or 0.5
     return low - room, high + room
+
+
+def _alike(x: tuple[float, float], y: tuple[float, float]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Limits around the same middles, of one length."""
+    half = max(x[1] - x[0], y[1] - y[0]) / 2
+    return (sum(x) / 2 - half, sum(x) / 2 + half), (sum(y) / 2 - half, sum(y) / 2 + half)

@@ -67,11 +67,12 @@ def contrastive_loss(similarity: Tensor, also_right: Tensor) -> Tensor:
 
 
 def tokens_of(tokenizer: CLIPTokenizer, texts: Sequence[str]) -> Tensor:
-    """Token ids [N, max length], padded and truncated."""
+    """Token ids [N, max length], padded and truncated: here, as the tokenizer would remember it for others."""
     length = tokenizer.model_max_length
-    return tokenizer(
-        list(texts), padding="max_length", truncation=True, max_length=length, return_tensors="pt"
-    ).input_ids
+    start, end, fill = tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id
+    told = tokenizer(list(texts), add_special_tokens=False, verbose=False).input_ids
+    rows = [[start, *ids[: length - 2], end] for ids in told]
+    return torch.tensor([row + [fill] * (length - len(row)) for row in rows])
 
 
 def similarities(clip: CLIPModel, tokenizer: CLIPTokenizer, texts: Sequence[str], images: Tensor) -> Tensor:

@@ -43,13 +43,13 @@ def _phrases() -> dict[str, tuple[str, str]]:
     """Every wording that means something, with what it is and which; the longest wordings first."""
     phrases: dict[str, tuple[str, str]] = {}
     for colour in BACKGROUNDS:
-        phrases |= {text: ("background", colour) for text in (colour, f"{colour} background")}
+        phrases |= dict.fromkeys((colour, f"{colour} background"), ("background", colour))
     for accessory in ACCESSORIES:
         worn = accessory.removeprefix("a ")
         phrases |= dict.fromkeys((worn, f"with {worn}", f"with {accessory}"), ("accessory", accessory))
     # A crown and a top hat are things, too, unless something is said to be with them.
     for name, thing in OBJECTS.items():
-        phrases |= {text: ("thing", name) for text in (name, thing.noun.removesuffix(" face"), thing.noun)}
+        phrases |= dict.fromkeys((name, thing.noun.removesuffix(" face"), thing.noun), ("thing", name))
     return dict(sorted(phrases.items(), key=lambda item: -len(item[0])))
 
 

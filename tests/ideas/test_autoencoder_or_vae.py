@@ -12,7 +12,7 @@ from latentgraph.engine import Context, Folder
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.plots.data import table
 from latentgraph.nodes.training.data import Dataset
-from latentgraph.nodes.training.nodes import EmojiScenes, ResizeDataset
+from latentgraph.nodes.training.datasets import EmojiScenes, ResizeDataset
 from latentgraph.nodes.training.vectors import (
     AutoencoderDecode,
     AutoencoderEncode,

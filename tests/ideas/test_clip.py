@@ -11,13 +11,8 @@ from transformers import CLIPModel, CLIPTokenizer
 from latentgraph.engine import Context, Folder
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.training.data import Dataset, Towers
-from latentgraph.nodes.training.nodes import (
-    EmojiScenes,
-    MeasureCLIP,
-    SplitDataset,
-    TrainCLIP,
-    TrainTokenizer,
-)
+from latentgraph.nodes.training.datasets import EmojiScenes, SplitDataset
+from latentgraph.nodes.training.nodes import MeasureCLIP, TrainCLIP, TrainTokenizer
 
 ARTWORK = Folder.at(Path(__file__).parents[2] / "graphs" / "train" / "emoji")
 

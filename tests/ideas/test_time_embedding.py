@@ -16,9 +16,9 @@ from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.weights import load_unet
 from latentgraph.nodes.latents import EmptyLatent, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
+from latentgraph.nodes.training.datasets import EmojiScenes, ShowDataset
 from latentgraph.nodes.training.measures import MeasureDenoiser, MisleadDenoiser
 from latentgraph.nodes.training.measuring import Noisy
-from latentgraph.nodes.training.nodes import EmojiScenes, ShowDataset
 
 ARTWORK = Folder.at(Path(__file__).parents[2] / "graphs" / "train" / "emoji")
 

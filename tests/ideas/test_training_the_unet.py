@@ -15,9 +15,10 @@ from latentgraph.nodes.latents import VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.training.contrastive import chosen_caption
 from latentgraph.nodes.training.data import Dataset
+from latentgraph.nodes.training.datasets import EmojiScenes, ShowDataset
 from latentgraph.nodes.training.denoiser import new_unet
 from latentgraph.nodes.training.measures import MeasureDenoiser
-from latentgraph.nodes.training.nodes import EmojiScenes, ShowDataset, TrainUNet
+from latentgraph.nodes.training.nodes import TrainUNet
 
 ARTWORK = Folder.at(Path(__file__).parents[2] / "graphs" / "train" / "emoji")
 SCHEDULE = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}

@@ -36,7 +36,7 @@ from latentgraph.nodes.sampling import KSampler
 from latentgraph.nodes.training import loop
 from latentgraph.nodes.training.classifiers import TrainClassifier
 from latentgraph.nodes.training.data import Dataset
-from latentgraph.nodes.training.nodes import EmojiScenes
+from latentgraph.nodes.training.datasets import EmojiScenes
 from latentgraph.nodes.training.noisy import noisy
 
 CONTEXT = Context()

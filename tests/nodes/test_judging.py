@@ -12,9 +12,10 @@ from latentgraph.engine.node import Wrong
 from latentgraph.nodes.ports import Image
 from latentgraph.nodes.training.classifiers import JudgePictures, LoadJudge
 from latentgraph.nodes.training.data import Dataset, Judge
+from latentgraph.nodes.training.datasets import EmojiScenes
 from latentgraph.nodes.training.emoji import all_scenes, captions
 from latentgraph.nodes.training.judge import loaded
-from latentgraph.nodes.training.nodes import EmojiScenes, TrainJudge
+from latentgraph.nodes.training.nodes import TrainJudge
 from latentgraph.nodes.training.seen import Said, said
 
 GRAPHS = Path(__file__).parents[2] / "graphs"

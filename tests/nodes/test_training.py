@@ -13,10 +13,10 @@ from latentgraph.nodes.models import LoadModel
 from latentgraph.nodes.ports import Image
 from latentgraph.nodes.training import loop
 from latentgraph.nodes.training.data import Dataset, Scenes
+from latentgraph.nodes.training.datasets import EmojiScenes
 from latentgraph.nodes.training.emoji import BACKGROUNDS, OBJECTS, KeptOut, Scene, all_scenes, captions
 from latentgraph.nodes.training.nodes import (
     AssembleModel,
-    EmojiScenes,
     EvaluationScenes,
     JudgeScenes,
     MeasureVAE,
