@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 from io import BytesIO
 from pathlib import Path
@@ -33,6 +34,11 @@ class Shown:
     def measured(self) -> str:
         return self.idea.says({name: value for name, value in self.files.items() if not isinstance(value, Rendered)})
 
+    @cached_property
+    def pictures(self) -> str:
+        """The figures of all outputs that are plots."""
+        return "\n".join(_pictures(self.idea, self.files))
+
 
 def page(shown: Sequence[Shown]) -> str:
     """The HTML of ideas in their order."""
@@ -52,7 +58,7 @@ def _section(number: int, each: Shown) -> str:
         f"<h2><span>{number}</span> {escape(idea.title)}</h2>",
         f'<p class="claim">{escape(idea.claim)}</p>',
         f'<p class="about">{escape(_opening(each.text))}</p>',
-        *_pictures(idea, each.files),
+        each.pictures,
         f'<p class="{"failed" if each.failure else "measured"}">{said}</p>',
         f'<p class="remarks"><b>Tests hold</b>{escape(idea.holds)}</p>',
         f'<div class="remarks"><b>More exactly</b><ul>{remarks}</ul></div>' if remarks else "",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from fixtures import Loaded, Planned, Ran
+from fixtures import Opened, Planned, Ran
 
 from latentgraph.engine.plan import plan
 from latentgraph.engine.registry import Registry
@@ -14,24 +14,24 @@ from latentgraph.nodes import node_types
 
 
 @pytest.fixture(scope="session")
-def loaded(tmp_path_factory: pytest.TempPathFactory) -> Loaded:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
     """An idea's graph with a store that all tests share."""
     store, registry = open_store(tmp_path_factory.mktemp("ideas")), Registry(node_types())
     return lambda name: load(f"ideas/{name}", registry=registry, store=store)
 
 
 @pytest.fixture(scope="session")
-def ran(loaded: Loaded) -> Ran:
+def ran(opened: Opened) -> Ran:
     """Run an idea's graph, with other params if some are given: its outputs by name. What was computed is kept."""
-    return lambda name, **params: loaded(name).run(**params).outputs
+    return lambda name, **params: opened(name).run(**params).outputs
 
 
 @pytest.fixture(scope="session")
-def planned(loaded: Loaded) -> Planned:
+def planned(opened: Opened) -> Planned:
     """What running an idea's graph would do with each node."""
 
     def actions(name: str, **params: Any) -> Mapping[str, str]:
-        graph = loaded(name)
+        graph = opened(name)
         assert graph.store is not None
         return {found.node: found.action for found in plan(graph.check(**params), graph.store).nodes}
 

@@ -5,6 +5,6 @@ from typing import Any
 
 from latentgraph.engine.session import LoadedGraph
 
-Loaded = Callable[[str], LoadedGraph]
+Opened = Callable[[str], LoadedGraph]
 Ran = Callable[..., Mapping[str, Any]]
 Planned = Callable[..., Mapping[str, str]]

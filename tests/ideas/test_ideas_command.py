@@ -88,7 +88,7 @@ def test_the_page_stands_alone_and_has_light_and_dark_pictures(small: Path, caps
     assert all(link.startswith(("data:image/", "#")) for link in links.found)
     assert "url(" not in page
     assert "@import" not in page
-    assert re.search(r'<source media="\(prefers-color-scheme: dark\)" srcset="data:image/png', page)
+    assert re.search(r'<source media="\(prefers-color-scheme: dark\)" srcset="data:image/webp', page)
     for text in (
         "One &amp; two",
         "A claim &lt;in short&gt;.",
