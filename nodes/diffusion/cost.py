@@ -72,7 +72,7 @@ def _by_side(
         )
     found = {}
     for name, count, divided in ((PIXELS, 3, 1), (LATENTS, channels, factor)):
-        with device:
+        with torch.random.fork_rng(devices=[]), device:
             torch.manual_seed(0)
             network = diffusers.UNet2DConditionModel.from_config(
                 {**config, "in_channels": count, "out_channels": count}

@@ -4,12 +4,13 @@ from textwrap import fill
 from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from .data import Plot
 from .style import WIDTH, Colours, figure, plotted
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .nodes import ImageStrip
 
 
@@ -72,7 +73,7 @@ def strip(node: "ImageStrip") -> Plot:
     return plotted(draw)
 
 
-def _array(picture: Tensor) -> object:
+def _array(picture: "Tensor") -> object:
     return picture.clamp(0, 1).permute(1, 2, 0).numpy()
 
 
