@@ -210,6 +210,8 @@ class CompareImages(Node, category="images", primary="differences"):
             raise Wrong("reference", f"there are {len(wanted)} for {len(pixels)} pictures: give one, or one for each")
         weights = pixels.new_ones(1, 1, height, width) if self.mask is None else self.mask.pixels
         check_same_size("mask", tuple(weights.shape[2:]), "pictures", (height, width))
+        if len(weights) not in (1, len(pixels)):
+            raise Wrong("mask", f"there are {len(weights)} for {len(pixels)} pictures: give one, or one for each")
         if not (weights.sum((1, 2, 3)) > 0).all():
             raise Wrong("mask", "it is 0 everywhere, so nothing is left to compare")
         squares = (pixels - wanted).square().mean(1, keepdim=True)

@@ -43,6 +43,8 @@ def test_pictures_are_compared_where_a_mask_says():
         (torch.zeros(1, 3, 4, 8), None, "the reference is 4 by 4, the pictures 8 by 4"),
         (torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4), "it is 0 everywhere"),
         (torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 8), "the mask is 8 by 4"),
+        (torch.zeros(3, 3, 4, 4), torch.ones(2, 1, 4, 4), "there are 2 for 3 pictures"),
+        (torch.zeros(1, 3, 4, 4), torch.ones(2, 1, 4, 4), "there are 2 for 1 pictures"),
     ],
 )
 def test_what_cannot_be_compared_is_said(pictures, mask, message):
