@@ -372,8 +372,10 @@ class MeasureMask(Node, category="masks", primary="table"):
         inside, outside, centres = insides(masks, whole.float())
         names = self.names or tuple(map(str, range(1, len(masks) + 1)))
         ratios = tuple(one / max(other, 1e-12) for one, other in zip(inside, outside, strict=True))
-        means = {f"{self.value} inside": inside, f"{self.value} outside": outside}
-        return Insides(table({self.what: names, **means, "ratio": ratios}), ratios, tuple(centres))
+        columns = {f"{self.value} inside": inside, f"{self.value} outside": outside, "ratio": ratios}
+        if self.what in columns:
+            raise Wrong("what", f"`{self.what}` is the name of another column: call it something else")
+        return Insides(table({self.what: names, **columns}), ratios, tuple(centres))
 
 
 def cropped_facts(known: Mapping[str, Any], name: str) -> ImageFacts | None:

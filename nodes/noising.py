@@ -39,7 +39,7 @@ class NoiseSchedule(Node, category="noising", primary="schedule"):
     `signal_left` is the root of the last alpha bar, the share of the picture that is left in x_T, 0..1; `drowned` the
     first timestep at which there is more noise than picture, or the number of timesteps where there never is.
 
-    Fails for a beta_end below beta_start, and for a model whose scheduler has no betas.
+    Fails for a beta_end below beta_start where these count, and for a model whose scheduler has no betas.
     """
 
     model: Model | None = Field(None, description="whose own schedule it is, instead of what follows")
@@ -54,7 +54,8 @@ class NoiseSchedule(Node, category="noising", primary="schedule"):
     def run(self, context: Context) -> Noising:
         from .diffusion.forward import schedule
 
-        if self.beta_end < self.beta_start:
+        given = self.model is None and self.kind != "squaredcos_cap_v2"
+        if given and self.beta_end < self.beta_start:
             raise Wrong("beta_end", f"beta_end is {self.beta_end:g}, below beta_start {self.beta_start:g}: noise grows")
         return Noising(*schedule(self))
 
@@ -78,7 +79,9 @@ class NoiseImage(Node, category="noising", primary="image"):
 
     image: Image = Field(description="one picture; its opacity does not count")
     schedule: Table = Field(description=SCHEDULE)
-    timesteps: tuple[int, ...] = Field(description="at which pictures are given, rising; the first of all is 0")
+    timesteps: tuple[int, ...] = Field(
+        max_length=64, description="at which pictures are given, rising; the first of all is 0"
+    )
     way: Literal["step by step", "in one jump"] = Field("in one jump", description="how the noise comes")
     seed: Seed = Field(0, description="seeds the noise")
 
@@ -100,13 +103,13 @@ class ForwardStatistics(Node, category="noising"):
     schedule: Table = Field(description=SCHEDULE)
     way: Literal["step by step", "in one jump", "closed form"] = Field("in one jump", description="how they are found")
     start: float = Field(1.0, description="the number in x_0, for pixels from -1 to 1")
-    samples: int = Field(2000, ge=2, le=100_000, description="how many are drawn")
+    samples: int = Field(2000, ge=2, le=20_000, description="how many are drawn")
     seed: Seed = Field(0, description="seeds the noise")
 
     def run(self, context: Context) -> Table:
         from .diffusion.forward import statistics
 
-        return statistics(self)
+        return statistics(self, context)
 
 
 class PixelNoise(Node, category="noising"):
@@ -124,6 +127,8 @@ class PixelNoise(Node, category="noising"):
     def run(self, context: Context) -> Image:
         from .diffusion.noise import generators, noise
 
+        if self.seed == ():
+            raise Wrong("seed", "there are no seeds: give one, or a list with one for each picture")
         count = len(self.seed) if isinstance(self.seed, tuple) else self.count
         pixels = noise(generators(self.seed, count), (3, self.height, self.width))
         return Image((pixels / 2 + 0.5).clamp(0, 1))

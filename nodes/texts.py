@@ -72,7 +72,7 @@ class CompareTexts(Node, category="conditioning", resource="device", primary="ta
     """
 
     clip: Clip
-    texts: tuple[str, ...] = Field(description="at least two; brackets are text, not weights")
+    texts: tuple[str, ...] = Field(max_length=128, description="at least two; brackets are text, not weights")
     meanings: tuple[str, ...] = Field((), description="what each text means: texts of one meaning have the same here")
 
     def run(self, context: Context) -> TextComparison:

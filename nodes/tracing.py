@@ -119,13 +119,15 @@ class CountFLOPs(Node, category="models", resource="device"):
     """
 
     model: Model | None = Field(None, description=OF_MODEL)
-    sides: tuple[Annotated[int, Field(ge=8, le=4096)], ...] = Field((64, 128, 256, 512), description=SIDES)
+    sides: tuple[Annotated[int, Field(ge=8, le=1024)], ...] = Field(
+        (64, 128, 256, 512), max_length=16, description=SIDES
+    )
     tokens: int = Field(77, ge=1, le=4096, description=TOKENS)
 
     def run(self, context: Context) -> Table:
         from .diffusion.cost import flops
 
-        return flops(self)
+        return flops(self, context)
 
 
 class TimeSteps(Node, category="models", resource="device", volatile=True):
@@ -137,14 +139,14 @@ class TimeSteps(Node, category="models", resource="device", volatile=True):
     """
 
     model: Model | None = Field(None, description=OF_MODEL)
-    sides: tuple[Annotated[int, Field(ge=8, le=4096)], ...] = Field((16, 32, 64), description=SIDES)
+    sides: tuple[Annotated[int, Field(ge=8, le=512)], ...] = Field((16, 32, 64), max_length=16, description=SIDES)
     tokens: int = Field(77, ge=1, le=4096, description=TOKENS)
-    repeats: int = Field(2, ge=1, le=100, description="how often each is measured")
+    repeats: int = Field(2, ge=1, le=20, description="how often each is measured")
 
     def run(self, context: Context) -> Table:
         from .diffusion.cost import times
 
-        return times(self)
+        return times(self, context)
 
 
 class TracedUNet(NamedTuple):
@@ -155,7 +157,7 @@ class TracedUNet(NamedTuple):
     attending: float
 
 
-class TraceUNet(Node, category="models", primary="layers"):
+class TraceUNet(Node, category="models", resource="device", primary="layers"):
     """The layers of a model's U-Net, and what shape goes out of each, for a picture of a size.
 
     Ronneberger et al. 2015, arXiv:1505.04597, with the residual and attention layers of Rombach et al. 2022,

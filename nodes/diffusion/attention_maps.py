@@ -27,21 +27,28 @@ START, END = "(start)", "(end)"
 class Watcher:
     """The mean over layers, heads and steps of how much each place of N pictures attends to each of T tokens of a text.
 
-    `texts` f32[1, T, D] says which rows of a batch are meant: those that look at this text. Maps have `size` (height,
-    width), to which those of each layer are interpolated, so that at each place they still sum to 1 over the tokens.
+    `texts` f32[1, T, D] says which rows of a batch are meant: those that look at this text. `latent` is the height and
+    width of what is drawn, from which those of a layer's maps follow; they are summed as they are.
     """
 
-    def __init__(self, texts: Tensor, count: int, size: tuple[int, int]) -> None:
-        self.texts, self.count, self.size = texts, count, size
-        self.sums = torch.zeros(count, texts.shape[1], *size, dtype=torch.float64)
+    def __init__(self, texts: Tensor, count: int, latent: tuple[int, int]) -> None:
+        self.texts, self.count, self.latent = texts, count, latent
+        self.sums: dict[tuple[int, int], Tensor] = {}
         self.seen = torch.zeros(count, dtype=torch.float64)
 
-    @property
-    def maps(self) -> Tensor:
-        """f32[N, T, height, width]. Raises Wrong where a picture was not drawn under this text."""
+    def maps(self, words: Sequence[Sequence[int]], size: tuple[int, int]) -> Tensor:
+        """f32[N, W, height, width] of words by the places of their tokens: sums over these, interpolated to a size.
+
+        Interpolating keeps the sum of 1 over all tokens at each place. Raises Wrong where a picture was not drawn under
+        this text.
+        """
         if not self.seen.all():
             raise Wrong("text", "the guidance does not have this text: give the one that was encoded for it")
-        return (self.sums / self.seen.view(-1, 1, 1, 1)).float()
+        found = torch.zeros(self.count, len(words), *size, dtype=torch.float64)
+        for sums in self.sums.values():
+            parts = torch.stack([sums[:, list(taken)].sum(1) for taken in words], dim=1)
+            found += functional.interpolate(parts, size, mode="bilinear")
+        return (found / self.seen.view(-1, 1, 1, 1)).float()
 
     def __call__(self, attention: Any, pixels: Tensor, text: Tensor) -> None:
         """Take in what the rows of pixels [R, pixels, C] that look at this text make of it, text [R, T, D]."""
@@ -60,12 +67,27 @@ class Watcher:
         scores = attention.get_attention_scores(query, key).float()
         scores = scores.view(len(rows), -1, *scores.shape[1:]).mean(1)  # over the heads
         scores = scores.unflatten(2, (-1, length)).sum(2)
-        height = round((scores.shape[1] * self.size[0] / self.size[1]) ** 0.5)
-        maps = scores.permute(0, 2, 1).unflatten(2, (height, -1))
-        large = functional.interpolate(maps, self.size, mode="bilinear").double().cpu()
-        for row, each in zip(rows.tolist(), large, strict=True):
-            self.sums[row % self.count] += each
+        size = size_of_map(scores.shape[1], self.latent)
+        maps = scores.permute(0, 2, 1).unflatten(2, size).double().cpu()
+        sums = self.sums.setdefault(size, torch.zeros(self.count, length, *size, dtype=torch.float64))
+        for row, each in zip(rows.tolist(), maps, strict=True):
+            sums[row % self.count] += each
             self.seen[row % self.count] += 1
+
+
+def size_of_map(places: int, latent: tuple[int, int]) -> tuple[int, int]:
+    """The height and width of a map with so many places: those of the latent, halved and rounded up as often as fits.
+
+    Raises Wrong where none fits.
+    """
+    height, width = latent
+    while height * width > places:
+        height, width = (height + 1) // 2, (width + 1) // 2
+    if height * width != places:
+        raise Wrong(
+            "model", f"a layer looks at {places} places, which halving {latent[1]} by {latent[0]} does not give"
+        )
+    return height, width
 
 
 @contextmanager
@@ -108,12 +130,11 @@ def traced(node: "TraceAttention", draw: Callable[[], Latent]) -> tuple[Latent, 
             known = ", ".join(dict.fromkeys(known for known, _ in found))
             raise Wrong("words", f"`{word}` is no word of the text, which has {known}")
     seeds = len(node.seed) if isinstance(node.seed, tuple) else 1
-    watcher = Watcher(tokens, batch_size(node.guidance, node.latent, seeds), node.latent.pixels)
+    watcher = Watcher(tokens, batch_size(node.guidance, node.latent, seeds), tuple(node.latent.samples.shape[2:]))
     with watched(load_unet(node.model), watcher, node.layers):
         latent = draw()
-    maps = watcher.maps
-    each = [maps[:, [place for known, taken in found if known == word for place in taken]].sum(1) for word in words]
-    return latent, torch.stack(each, dim=1), words
+    taken = [[place for known, places in found if known == word for place in places] for word in words]
+    return latent, watcher.maps(taken, node.latent.pixels), words
 
 
 def text_of(clip: Clip, text: str) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional
 from ..guides import Classified
 from ..references import Classifier, Model
 from .noise_table import NoiseTable
-from .numerics import DEVICE, torch
+from .numerics import DEVICE, seeded, torch
 
 
 class NoisyClassifier(nn.Module):
@@ -54,8 +54,7 @@ class NoisyClassifier(nn.Module):
 
 
 def new_classifier(channels: int, labels: int, width: int, seed: int) -> NoisyClassifier:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return NoisyClassifier(channels, labels, width)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +14,11 @@ from latentgraph.engine.node import Wrong
 
 from ..plots.data import Table, table
 from ..references import Model
-from .numerics import DEVICE, DTYPE, torch
+from .numerics import DEVICE, DTYPE, seeded, torch
 
 if TYPE_CHECKING:
+    from latentgraph.engine.context import Context
+
     from ..tracing import CountFLOPs, TimeSteps
 
 PIXELS, LATENTS, RATIO = "pixel space", "latent space", "ratio"
@@ -27,7 +29,7 @@ CLIP_WIDTH = 768
 Evaluation = Callable[[], Any]
 
 
-def flops(node: "CountFLOPs") -> Table:
+def flops(node: "CountFLOPs", context: "Context") -> Table:
     """What the node CountFLOPs gives."""
 
     def count(evaluation: Evaluation) -> int:
@@ -35,15 +37,16 @@ def flops(node: "CountFLOPs") -> Table:
             evaluation()
         return counter.get_total_flops()
 
-    return _by_side(node.model, node.sides, node.tokens, torch.device("meta"), count, "FLOPs")
+    return _by_side(node, torch.device("meta"), count, "FLOPs", context)
 
 
-def times(node: "TimeSteps") -> Table:
+def times(node: "TimeSteps", context: "Context") -> Table:
     """What the node TimeSteps gives, in seconds."""
 
     def measure(evaluation: Evaluation) -> float:
         found = []
         for _ in range(node.repeats + 1):  # the first one is for memory and threads to get ready
+            context.check_cancelled()
             started = time.perf_counter()
             evaluation()
             if DEVICE.type == "cuda":
@@ -51,20 +54,20 @@ def times(node: "TimeSteps") -> Table:
             found.append(time.perf_counter() - started)
         return min(found[1:])
 
-    return _by_side(node.model, node.sides, node.tokens, DEVICE, measure, "s")
+    return _by_side(node, DEVICE, measure, "s", context)
 
 
 @torch.no_grad()
 def _by_side(
-    model: Model | None,
-    sides: Sequence[int],
-    tokens: int,
+    node: "CountFLOPs | TimeSteps",
     device: torch.device,
     measure: Callable[[Evaluation], float],
     unit: str,
+    context: "Context",
 ) -> Table:
     """What `measure` says of one evaluation for a picture of each of the sides, on its pixels and on its latents."""
-    config, channels, factor = _network(model)
+    sides = node.sides
+    config, channels, factor = _network(node.model)
     uneven = next((side for side in sides if side % factor), None)
     if not sides or uneven is not None:
         raise Wrong(
@@ -72,17 +75,18 @@ def _by_side(
         )
     found = {}
     for name, count, divided in ((PIXELS, 3, 1), (LATENTS, channels, factor)):
-        with torch.random.fork_rng(devices=[]), device:
-            torch.manual_seed(0)
+        with seeded(0), device:
             network = diffusers.UNet2DConditionModel.from_config(
                 {**config, "in_channels": count, "out_channels": count}
             )
         torch.nn.Module.to(network, DTYPE).eval()  # diffusers' own warns of layers that are not there
-        words = torch.zeros(1, tokens, config["cross_attention_dim"], device=device, dtype=DTYPE)
+        words = torch.zeros(1, node.tokens, config["cross_attention_dim"], device=device, dtype=DTYPE)
         found[name] = []
         for side in sides:
             samples = torch.zeros(1, count, side // divided, side // divided, device=device, dtype=DTYPE)
+            context.check_cancelled()
             found[name].append(measure(partial(network, samples, 500, words)))
+            context.progress(sum(map(len, found.values())), 2 * len(sides))
     ratios = [pixels / latents for pixels, latents in zip(found[PIXELS], found[LATENTS], strict=True)]
     return table({"side": list(sides), **found, RATIO: ratios}, {"side": "px", PIXELS: unit, LATENTS: unit})
 

@@ -14,6 +14,8 @@ from .numerics import torch
 from .schedulers import own_scheduler
 
 if TYPE_CHECKING:
+    from latentgraph.engine.context import Context
+
     from ..noising import ForwardStatistics, NoiseImage, NoiseSchedule
 
 
@@ -60,7 +62,7 @@ def noised(node: "NoiseImage") -> Tensor:
     return (torch.stack(found) / 2 + 0.5).clamp(0, 1)
 
 
-def statistics(node: "ForwardStatistics") -> Table:
+def statistics(node: "ForwardStatistics", context: "Context") -> Table:
     """What the node ForwardStatistics gives."""
     betas, kept = _read(node.schedule)
     start = torch.full((node.samples,), node.start)
@@ -69,8 +71,11 @@ def statistics(node: "ForwardStatistics") -> Table:
     else:
         generator = torch.Generator().manual_seed(node.seed)
         jumps = (jump(start, each, generator) for each in kept)
-        found = [(x.mean(), x.var()) for x in (jumps if node.way == "in one jump" else chain(start, betas, node.seed))]
-        means, variances = [float(mean) for mean, _ in found], [float(variance) for _, variance in found]
+        means, variances = [], []
+        for x in jumps if node.way == "in one jump" else chain(start, betas, node.seed):
+            context.check_cancelled()
+            means.append(float(x.mean()))
+            variances.append(float(x.var()))
     return table({"timestep": list(range(len(betas))), "mean": means, "variance": variances})
 
 
@@ -117,10 +122,13 @@ def _correlation(one: Tensor, other: Tensor) -> float:
 
 def _read(schedule: Table) -> tuple[Tensor, Tensor]:
     """The betas and the alpha bars f32[T] of a schedule. Raises Wrong where it is none."""
-    try:
-        betas, kept = (
-            torch.tensor(schedule.column(name).values, dtype=torch.float32) for name in ("beta", "alpha bar")
-        )
-    except (TypeError, ValueError) as error:
-        raise Wrong("schedule", f"{error}: link a NoiseSchedule") from None
-    return betas, kept
+    found = []
+    for name in ("beta", "alpha bar"):
+        try:
+            values = schedule.column(name).values
+        except ValueError as error:
+            raise Wrong("schedule", f"{error}: link a NoiseSchedule") from None
+        if not values or not all(isinstance(value, int | float) and 0 <= value <= 1 for value in values):
+            raise Wrong("schedule", f"column `{name}` has to have numbers from 0 to 1: link a NoiseSchedule")
+        found.append(torch.tensor(values, dtype=torch.float32))
+    return found[0], found[1]

@@ -18,7 +18,7 @@ from ..guides import ImagePrompt
 from ..references import ImageAdapter
 from .adapter_files import looks_at_places
 from .finite import check_finite
-from .numerics import DEVICE, torch
+from .numerics import DEVICE, seeded, torch
 from .weights import load_image_encoder
 
 
@@ -72,7 +72,7 @@ class Prompting:
         if files not in self.prepared:
             before = _state(self.network)
             try:
-                with torch.random.fork_rng(devices=[]):
+                with seeded(0):
                     self.network._load_ip_adapter_weights([_tensors(file) for file in files])
                 processors, projection, _ = _state(self.network)
                 self.prepared[files] = processors, projection

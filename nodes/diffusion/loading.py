@@ -19,7 +19,7 @@ from ..references import Kind, Weights
 from .finite import check_finite
 from .headers import header
 from .networks import json_object
-from .numerics import torch
+from .numerics import seeded, torch
 from .single_files import PREFIXES, read_checkpoint
 
 # What these libraries would say concerns their own callers; what matters here is raised as an error.
@@ -78,10 +78,8 @@ def read(weights: Weights, dtype: torch.dtype) -> nn.Module:
 
     Raises ValueError where the files do not make the network, and where a weight is no number.
     """
-    if CHECKPOINT in weights.folder:
-        network = read_checkpoint(weights).to(dtype)
-    else:
-        network = _from_folder(weights, dtype)
+    with seeded(0):
+        network = read_checkpoint(weights).to(dtype) if CHECKPOINT in weights.folder else _from_folder(weights, dtype)
     check_finite(network.state_dict(), _where(weights))
     return network.eval().requires_grad_(False)
 

@@ -29,7 +29,7 @@ from latentgraph.engine.ports import File
 
 from ..references import Patch, Weights
 from .finite import check_finite
-from .numerics import torch
+from .numerics import seeded, torch
 
 warnings.filterwarnings("ignore", module="peft")  # about what `unmatched` says, and several adapters
 
@@ -47,7 +47,7 @@ def inject(network: Any, patches: Sequence[Patch]) -> None:
     strengths = [patch.strength for patch in patches]
     for name, patch in zip(names, patches, strict=True):
         try:
-            with torch.random.fork_rng(devices=[]):  # peft draws first weights, which are then replaced
+            with seeded(0):  # peft draws first weights, which are then replaced
                 _load(network, patch, name)
         except (AttributeError, IndexError, KeyError, RuntimeError, ValueError) as error:
             reason = str(error).strip().split("\n")[0]

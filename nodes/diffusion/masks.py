@@ -28,7 +28,8 @@ def unlike_edges(pixels: Tensor, tolerance: float) -> Tensor:
     colours = pixels[:, :3]
     sides = [colours[:, :, 0], colours[:, :, -1], colours[:, :, :, 0], colours[:, :, :, -1]]
     edges = torch.cat(sides, dim=2).median(2).values[:, :, None, None]
-    return ((colours - edges).abs().amax(dim=1, keepdim=True) > tolerance).float()
+    difference = (colours - edges).abs().amax(dim=1, keepdim=True)
+    return (difference > tolerance + 1e-6).float()  # values of 8 bits are not exact in float32
 
 
 def shaded(pixels: Tensor, mask: Tensor, dark: float) -> Tensor:

@@ -5,6 +5,9 @@ threads that was set then. `environment.numeric` says the same without torch; ch
 """
 
 import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -26,7 +29,7 @@ torch.backends.cuda.enable_mem_efficient_sdp(True)
 torch.backends.cuda.enable_cudnn_sdp(True)
 torch.backends.cuda.enable_math_sdp(True)
 
-__all__ = ["DEVICE", "DTYPE", "VAE_DTYPE", "torch"]
+__all__ = ["DEVICE", "DTYPE", "VAE_DTYPE", "seeded", "torch"]
 
 
 def _device() -> torch.device:
@@ -48,3 +51,16 @@ DTYPE: torch.dtype = getattr(torch, dtype(DEVICE.type))
 
 VAE_DTYPE: torch.dtype = getattr(torch, vae_dtype())
 """What autoencoders compute in."""
+
+_building = threading.RLock()
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Torch's global generator, seeded, for building or loading a network: it is as it was afterwards.
+
+    One thread at a time: the generator is the whole process's, and so is what libraries change in torch to load.
+    """
+    with _building, torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from ..model_paths import models
 from ..references import Space
-from .numerics import DEVICE, torch
+from .numerics import DEVICE, seeded, torch
 
 NAMES = {(4, 0.18215): "taesd", (4, 0.13025): "taesdxl", (16, 1.5305): "taesd3"}
 """What the tiny decoder of a latent space is called, by channels and scaling."""
@@ -40,12 +40,14 @@ def decoded(path: Path, latents: torch.Tensor) -> torch.Tensor:
 
 @lru_cache(maxsize=2)
 def _decoder(path: Path, channels: int, changed: int) -> Any:
-    if path.is_dir():
-        whole = AutoencoderTiny.from_pretrained(
-            path, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
-        )
-    else:
-        whole = AutoencoderTiny(latent_channels=channels)
+    with seeded(0):
+        if path.is_dir():
+            whole = AutoencoderTiny.from_pretrained(
+                path, local_files_only=True, use_safetensors=True, torch_dtype=torch.float32
+            )
+        else:
+            whole = AutoencoderTiny(latent_channels=channels)
+    if not path.is_dir():
         weights = {}
         for name, tensor in load_file(path).items():  # its layer 0 has no weights, and none stands for it in diffusers
             number, _, rest = name.removeprefix("decoder.").partition(".")

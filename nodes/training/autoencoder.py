@@ -8,7 +8,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from ..diffusion.numerics import DEVICE
+from ..diffusion.numerics import DEVICE, seeded
 from ..diffusion.weights import load_vae
 from ..ports import Image
 from ..references import Vae
@@ -27,8 +27,7 @@ def new_autoencoder(channels: tuple[int, ...], latent_channels: int, size: int, 
 
     The posterior's log-variance starts at -6, so that the noise of sampling does not drown the first lessons.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         vae = AutoencoderKL(
             down_block_types=("DownEncoderBlock2D",) * len(channels),
             up_block_types=("UpDecoderBlock2D",) * len(channels),

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from ..diffusion.numerics import DEVICE
+from ..diffusion.numerics import DEVICE, seeded
 from ..diffusion.weights import tokenizer_in
 from ..plots.data import Table, table
 from ..ports import Image
@@ -50,8 +50,7 @@ def new_clip(tokenizer: CLIPTokenizer, image_size: int, hidden: int, layers: int
         vision_config=tower | {"image_size": image_size, "patch_size": 8},
         projection_dim=hidden,
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return CLIPModel(config)
 
 
@@ -133,7 +132,8 @@ def retrieval(clip: CLIPModel, tokenizer: CLIPTokenizer, images: Tensor, caption
 
 def text_encoder_of(clip: CLIPModel) -> CLIPTextModel:
     """The text tower alone, as a pipeline has it."""
-    encoder = CLIPTextModel(clip.config.text_config)
+    with seeded(0):
+        encoder = CLIPTextModel(clip.config.text_config)
     state = clip.text_model.state_dict()
     prefixed = next(iter(encoder.state_dict())).startswith("text_model.")
     encoder.load_state_dict({f"text_model.{key}": value for key, value in state.items()} if prefixed else state)
@@ -168,7 +168,8 @@ def learn(node: "TrainCLIP", context: "Context") -> tuple[Clip, float, tuple[flo
 
 def loaded(towers: Towers) -> CLIPModel:
     """Both towers with their weights, on the device."""
-    clip = CLIPModel(CLIPConfig.from_dict(json.loads(towers.folder["config.json"].read())))
+    with seeded(0):
+        clip = CLIPModel(CLIPConfig.from_dict(json.loads(towers.folder["config.json"].read())))
     clip.load_state_dict(load(towers.folder["model.safetensors"].read()))
     return clip.eval().to(DEVICE)
 

@@ -11,7 +11,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from latentgraph.engine.ports import File
 
-from ..diffusion.numerics import DEVICE
+from ..diffusion.numerics import DEVICE, seeded
 from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
 from ..references import Model
 from .assembly import weights_of
@@ -29,8 +29,7 @@ if TYPE_CHECKING:
 def new_unet(channels: tuple[int, ...], latent_channels: int, size: int, width: int, seed: int) -> UNet2DConditionModel:
     """A small untrained U-Net for latents [N, C, size, size]; it attends to the text below the highest resolution."""
     deeper = len(channels) - 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return UNet2DConditionModel(
             sample_size=size,
             in_channels=latent_channels,

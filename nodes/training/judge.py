@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from latentgraph.engine.ports import File, Folder
 
-from ..diffusion.numerics import DEVICE
+from ..diffusion.numerics import DEVICE, seeded
 from .data import Judge as JudgeFiles
 from .data import Scenes
 from .emoji import captions
@@ -54,8 +54,7 @@ class Judge(nn.Module):
 
 
 def new_judge(attributes: Mapping[str, Sequence[str]], seed: int) -> Judge:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return Judge(attributes)
 
 

@@ -40,7 +40,9 @@ class MeasureDenoiser(Node, category="training", resource="device", primary="tab
     model: Model
     guidance: Guidance | Conditioning = Field(description=GUIDANCE)
     latent: Latent = Field(description=CLEAN)
-    timesteps: tuple[int, ...] = Field((20, 100, 200, 350, 500, 650, 800, 950), description="0 has the least noise")
+    timesteps: tuple[int, ...] = Field(
+        (20, 100, 200, 350, 500, 650, 800, 950), max_length=64, description="0 has the least noise"
+    )
     seed: Seed = Field(0, description=NOISE)
 
     def run(self, context: Context) -> MeasuredDenoiser:
@@ -81,7 +83,9 @@ class MisleadDenoiser(Node, category="training", resource="device", primary="rat
     model: Model
     guidance: Guidance | Conditioning = Field(description=GUIDANCE)
     latent: Latent = Field(description=CLEAN)
-    timesteps: tuple[int, ...] = Field((50, 200, 350, 500, 700, 900), description="0 has the least noise")
+    timesteps: tuple[int, ...] = Field(
+        (50, 200, 350, 500, 700, 900), max_length=16, description="0 has the least noise"
+    )
     seed: Seed = Field(0, description=NOISE)
 
     def run(self, context: Context) -> MisledDenoiser:

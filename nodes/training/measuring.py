@@ -65,6 +65,7 @@ class Bench:
 
     def predicted(self, noisy: Noisy, told: int) -> Tensor:
         """What the network predicts of noisy latents when it is told a timestep."""
+        self.evaluate.memory.clear()  # of a guidance with momentum, each prediction is a first one
         given: Tensor = self.evaluate(noisy.samples, torch.tensor(told, device=DEVICE), Share(0, 1))
         return given
 

@@ -122,7 +122,7 @@ class MeasureCLIP(Node, category="training", resource="device", primary="cosines
 
     towers: Towers
     data: Dataset
-    count: int = Field(64, ge=2, description="how many pictures, evenly spread over the data")
+    count: int = Field(64, ge=2, le=512, description="how many pictures, evenly spread over the data")
     wording: int = Field(0, ge=0, description="which caption of each picture, the last where it has fewer; 0 the plain")
 
     def run(self, context: Context) -> MeasuredCLIP:

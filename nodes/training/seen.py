@@ -1,9 +1,10 @@
 """What texts say of emoji scenes, and whether a judge sees it in pictures."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from latentgraph.engine.node import Wrong
@@ -32,7 +33,7 @@ class Said:
     def seen_in(self, verdict: dict[str, str]) -> bool:
         """Whether all of it is among what a judge sees."""
         return (
-            set(self.things) <= {verdict["first"], verdict["second"]}
+            Counter(self.things) <= Counter((verdict["first"], verdict["second"]))
             and self.background in (None, verdict["background"])
             and self.accessory in (None, verdict["accessory"])
         )
@@ -53,12 +54,14 @@ def _phrases() -> dict[str, tuple[str, str]]:
     return dict(sorted(phrases.items(), key=lambda item: -len(item[0])))
 
 
-@cache
+@lru_cache(1024)
 def said(text: str) -> Said:
     """What a text says, in the words of the data set's captions: `dog face with glasses`, `blue background`.
 
-    Raises ValueError for words that those have not, and where nothing is said.
+    Raises ValueError for words that those have not, where nothing is said, and for very long texts.
     """
+    if len(text) > 1000:
+        raise ValueError(f"a text has {len(text):,} characters, and 1,000 at most are read: say it as a caption does")
     left = " ".join(re.findall(r"[^\s,.]+", text.lower()))
     left = re.sub(r"^((?:an? |the )?\w+ background) with ", r"\1 and ", left)  # what follows is a thing, even a crown
     found: dict[str, list[str]] = {"thing": [], "background": [], "accessory": []}
@@ -96,6 +99,8 @@ def seen(judge: "Judge", pictures: "Tensor", shown: Sequence[str]) -> tuple[tupl
     network = loaded(judge)
     if not set(ATTRIBUTES) <= network.attributes.keys():
         raise Wrong("judge", f"the judge learned {', '.join(network.attributes)}, not {', '.join(ATTRIBUTES)}")
+    if pictures.shape[1] == 4:
+        raise Wrong("images", "the pictures have opacity, and the judge learned without: link a FlattenImage")
     if pictures.shape[1:] != (3, 64, 64):
         height, width = pictures.shape[2:]
         raise Wrong("images", f"the pictures are {width} by {height}, and the judge learned 64 by 64: resize them")

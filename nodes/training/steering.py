@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from latentgraph.engine.ports import File, Folder
 
 from ..diffusion.edges import canny
-from ..diffusion.numerics import DEVICE, torch
+from ..diffusion.numerics import DEVICE, seeded, torch
 from ..diffusion.weights import load_text_encoder, load_tokenizer, load_unet, load_vae
 from ..references import Clip, ControlNet, Model, Vae, Weights
 from .assembly import halved, weights_of
@@ -41,8 +41,7 @@ def learn_lora(node: "TrainLoRA", context: "Context") -> File:
     settings = LoraConfig(
         r=node.rank, lora_alpha=node.rank, init_lora_weights="gaussian", target_modules=list(ATTENTION)
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(node.seed)
+    with seeded(node.seed):
         unet.add_adapter(settings)
     learned = nn.ParameterList(parameter for parameter in unet.parameters() if parameter.requires_grad)
     captions = [(caption,) for caption in node.captions]
@@ -65,8 +64,7 @@ def new_controlnet(unet: UNet2DConditionModel, factor: int, seed: int) -> Contro
     A copy of the U-Net's first half, whose results begin as zeros (Zhang et al. 2023, arXiv:2302.05543, 3.1).
     """
     halvings = factor.bit_length() - 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return ControlNetModel.from_unet(
             unet, conditioning_embedding_out_channels=(16, 32, 96, 256)[: halvings + 1]
         ).requires_grad_()

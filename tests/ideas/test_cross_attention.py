@@ -10,6 +10,7 @@ from fixtures import Ran
 from latentgraph.engine.context import Context
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.conditioning import CLIPEncode
+from latentgraph.nodes.diffusion.attention_maps import Watcher, size_of_map
 from latentgraph.nodes.diffusion.weights import load_unet
 from latentgraph.nodes.guidance import CFGCombine
 from latentgraph.nodes.latents import EmptyLatent
@@ -172,3 +173,45 @@ def test_a_mask_is_measured_inside_and_outside_of_a_region():
         MeasureMask(mask=Mask(mask), region=Mask(torch.ones(1, 1, 8, 8))).run(Context())
     with pytest.raises(Wrong, match="1 masks and 2 names"):
         MeasureMask(mask=Mask(mask), region=Mask(square()), names=("a", "b")).run(Context())
+
+
+@pytest.mark.parametrize(("width", "height"), [(264, 384), (72, 40), (4, 64)])
+def test_maps_are_of_the_picture_whatever_its_sides(builtin: Loaded, width: int, height: int):
+    """Halved sides are rounded up, each by itself."""
+    canvas = EmptyLatent(model=builtin.model, width=width, height=height).run(Context())
+    given = traced(builtin, latent=canvas, steps=1)
+    assert given.maps.pixels.shape[2:] == (height, width)
+    assert_shares(given)
+
+
+def test_the_sides_of_a_map_follow_from_those_of_the_latent():
+    assert size_of_map(12 * 9, (48, 33)) == (12, 9)
+    assert size_of_map(1, (5, 3)) == (1, 1)
+    assert size_of_map(15, (5, 3)) == (5, 3)
+    with pytest.raises(Wrong, match="a layer looks at 7 places, which halving 3 by 5 does not give"):
+        size_of_map(7, (5, 3))
+
+
+def test_words_are_summed_and_interpolated_as_each_layer_would_be():
+    watcher = Watcher(torch.zeros(1, 3, 4), 1, (8, 6))
+    generator, large = torch.Generator().manual_seed(0), torch.zeros(1, 3, 32, 24)
+    for size in ((8, 6), (4, 3)):
+        maps = torch.rand(1, 3, *size, generator=generator)
+        watcher.sums[size] = maps.double()
+        watcher.seen += 1
+        large += torch.nn.functional.interpolate(maps, (32, 24), mode="bilinear") / 2
+    wanted = torch.stack([large[:, 0] + large[:, 2], large[:, 1]], dim=1)
+    torch.testing.assert_close(watcher.maps([[0, 2], [1]], (32, 24)), wanted, atol=1e-6, rtol=0)
+
+
+def test_a_column_of_a_mask_has_a_name_of_its_own():
+    for what in ("ratio", "mean inside"):
+        with pytest.raises(Wrong, match=f"`{what}` is the name of another column") as refused:
+            MeasureMask(mask=Mask(square()), region=Mask(square()), what=what).run(Context())
+        assert refused.value.input == "what"
+
+
+def test_what_differs_from_the_edges_by_just_the_tolerance_is_like_them():
+    picture = torch.full((1, 3, 8, 8), 77 / 255)
+    picture[:, :, 4, 4] = 80 / 255
+    assert not MaskFromEdges(image=Image(picture), tolerance=3 / 255).run(Context()).pixels.any()

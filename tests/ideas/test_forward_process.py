@@ -7,7 +7,7 @@ import torch
 from diffusers import DDPMScheduler
 from fixtures import Ran
 
-from latentgraph.engine.context import Context
+from latentgraph.engine.context import Cancelled, Context
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.noising import ForwardStatistics, NoiseImage, NoiseSchedule
 from latentgraph.nodes.plots.data import Table, table
@@ -112,5 +112,18 @@ def test_what_is_no_schedule_and_no_picture_is_refused() -> None:
         ForwardStatistics(schedule=table({"step": [1]})).run(Context())
     with pytest.raises(Wrong, match="link a NoiseSchedule"):
         ForwardStatistics(schedule=table({"beta": ["a"], "alpha bar": ["b"]})).run(Context())
+    for wrong in (-0.1, 1.1, float("nan"), float("inf")):
+        with pytest.raises(Wrong, match="column `alpha bar` has to have numbers from 0 to 1: link"):
+            ForwardStatistics(schedule=table({"beta": [0.1], "alpha bar": [wrong]})).run(Context())
     with pytest.raises(Wrong, match="there are 2 pictures: give one"):
         NoiseImage(image=Image(torch.zeros(2, 3, 4, 4)), schedule=schedule(), timesteps=(0,)).run(Context())
+
+
+def test_the_forward_process_is_bounded_and_can_be_stopped() -> None:
+    picture = Image(torch.zeros(1, 3, 4, 4))
+    with pytest.raises(ValueError, match="timesteps"):
+        NoiseImage(image=picture, schedule=schedule(), timesteps=tuple(range(65)))
+    with pytest.raises(ValueError, match="samples"):
+        ForwardStatistics(schedule=schedule(), samples=20_001)
+    with pytest.raises(Cancelled):
+        ForwardStatistics(schedule=schedule(), samples=2).run(Context(cancelled=lambda: True))

@@ -8,13 +8,13 @@ import torch
 from fixtures import Ran
 from torch import nn
 
-from latentgraph.engine.context import Context
+from latentgraph.engine.context import Cancelled, Context
 from latentgraph.engine.node import Wrong
 from latentgraph.nodes.diffusion.weights import load_unet
 from latentgraph.nodes.models import LoadModel
 from latentgraph.nodes.plots.data import Table
 from latentgraph.nodes.references import Model
-from latentgraph.nodes.tracing import CountFLOPs, TimeSteps
+from latentgraph.nodes.tracing import CountFLOPs, TimeSteps, TraceUNet
 
 PIXELS, LATENTS = "pixel space", "latent space"
 
@@ -115,3 +115,21 @@ def test_what_cannot_be_counted_is_refused(model: Model) -> None:
     with pytest.raises(Wrong, match="only known of Stable Diffusion 1 and 2") as refused:
         CountFLOPs(model=Model(weights, model.scheduler, model.space)).run(Context())
     assert refused.value.input == "model"
+
+
+@pytest.mark.parametrize(("node", "largest"), [(CountFLOPs, 1024), (TimeSteps, 512)])
+def test_measuring_is_bounded_and_can_be_stopped(node: Any, largest: int, model: Model) -> None:
+    for inputs in ({"sides": (largest + 8,)}, {"sides": (8,) * 17}):
+        with pytest.raises(ValueError, match="sides"):
+            node(**inputs)
+    told: list[int] = []
+    context = Context(report=lambda _, content: told.append(content["step"]), cancelled=lambda: len(told) == 3)
+    with pytest.raises(Cancelled):
+        node(model=model, sides=(8, 16)).run(context)
+    assert told == [1, 2, 3]
+    with pytest.raises(ValueError, match="repeats"):
+        TimeSteps(repeats=21)
+
+
+def test_what_counts_by_hooks_on_all_modules_and_what_is_hooked_do_not_run_together() -> None:
+    assert CountFLOPs.resource == TraceUNet.resource == "device"

@@ -102,3 +102,9 @@ def test_latents_without_generators_and_single_places_are_refused(builtin: Loade
         NoiseFromLatent(latent=Latent(torch.zeros(1, 8, 4, 4), space)).run(Context())
     with pytest.raises(Wrong, match=r"\[2, 8, 1, 1\] are too few: no place has a neighbour"):
         measured(Latent(torch.zeros(2, 8, 1, 1), space))
+
+
+def test_noise_of_no_seeds_is_refused() -> None:
+    with pytest.raises(Wrong, match="there are no seeds") as refused:
+        PixelNoise(seed=()).run(Context())
+    assert refused.value.input == "seed"

@@ -135,3 +135,10 @@ def test_a_model_without_betas_is_refused() -> None:
     with pytest.raises(Wrong, match="FlowMatchEulerDiscreteScheduler has no betas") as refused:
         schedule(model=other)
     assert refused.value.input == "model"
+
+
+def test_betas_that_do_not_count_are_not_checked() -> None:
+    unused = {"beta_start": 0.01, "beta_end": 0.001}
+    assert schedule(kind="squaredcos_cap_v2", **unused) == schedule(kind="squaredcos_cap_v2")
+    model = LoadModel(name="builtin").run(Context()).model
+    assert schedule(model=model, **unused) == schedule(model=model)

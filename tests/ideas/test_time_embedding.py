@@ -14,6 +14,7 @@ from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import Folder
 from latentgraph.nodes.conditioning import CLIPEncode
 from latentgraph.nodes.diffusion.weights import load_unet
+from latentgraph.nodes.guidance import AdaptiveProjectedGuidance
 from latentgraph.nodes.latents import EmptyLatent, VAEEncode
 from latentgraph.nodes.models import Loaded, LoadModel
 from latentgraph.nodes.training.datasets import EmojiScenes, ShowDataset
@@ -115,3 +116,21 @@ def test_what_cannot_be_measured_is_said(node: Any, builtin: Loaded, inputs: dic
 def test_a_timestep_is_told_once():
     with pytest.raises(Wrong, match="there twice"):
         MisleadDenoiser.model_construct(timesteps=(1, 1)).run(Context())
+
+
+def test_the_order_of_timesteps_does_not_matter_under_guidance_with_momentum(builtin: Loaded, inputs: dict[str, Any]):
+    nothing = CLIPEncode(clip=builtin.clip, text="").run(Context())
+    guided = AdaptiveProjectedGuidance(positive=inputs["guidance"], negative=nothing, scale=3.0, momentum=0.5).run(
+        Context()
+    )
+    given = inputs | {"guidance": guided}
+    found = [MeasureDenoiser(**given, timesteps=times).run(Context()).table for times in ((100, 700), (700, 100))]
+    for one, other in zip(found[0].columns, found[1].columns, strict=True):
+        assert one.values == other.values[::-1], one.name
+
+
+def test_timesteps_are_so_many_at_most(inputs: dict[str, Any]):
+    for node, most in ((MeasureDenoiser, 64), (MisleadDenoiser, 16)):
+        node(**inputs, timesteps=tuple(range(most)))
+        with pytest.raises(ValueError, match="timesteps"):
+            node(**inputs, timesteps=tuple(range(most + 1)))

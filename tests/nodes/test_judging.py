@@ -1,6 +1,7 @@
 """The judge tells what pictures show by texts, and what is no judge, or says nothing that is seen, is refused."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,12 +10,13 @@ from safetensors.torch import load, save
 
 from latentgraph.engine import Context, File, Folder
 from latentgraph.engine.node import Wrong
+from latentgraph.nodes.diffusion.numerics import seeded
 from latentgraph.nodes.ports import Image
 from latentgraph.nodes.training.classifiers import JudgePictures, LoadJudge
 from latentgraph.nodes.training.data import Dataset, Judge
 from latentgraph.nodes.training.datasets import EmojiScenes
 from latentgraph.nodes.training.emoji import all_scenes, captions
-from latentgraph.nodes.training.judge import loaded
+from latentgraph.nodes.training.judge import loaded, new_judge
 from latentgraph.nodes.training.nodes import TrainJudge
 from latentgraph.nodes.training.seen import Said, said
 
@@ -58,6 +60,7 @@ def test_a_part_of_a_caption_says_only_that():
         ("a dog and a wizard", "`wizard` in `a dog and a wizard` is nothing that is seen or not"),
         ("", "`` says nothing that is seen"),
         ("a dog, a cat and a frog", "says 3 times which thing; a scene has 2 at most"),
+        ("dog " * 300, "a text has 1,200 characters, and 1,000 at most are read"),
     ],
 )
 def test_words_that_are_not_seen_in_scenes_are_refused(text: str, message: str, judge: Judge):
@@ -93,6 +96,8 @@ def test_texts_and_pictures_have_to_be_equally_many_and_pictures_of_its_size(jud
         JudgePictures(judge=judge, images=pictures, shown=("glasses", "dog")).run(Context())
     with pytest.raises(Wrong, match="128 by 64, and the judge learned 64 by 64"):
         JudgePictures(judge=judge, images=Image(torch.zeros(1, 3, 64, 128)), shown="dog").run(Context())
+    with pytest.raises(Wrong, match="have opacity"):
+        JudgePictures(judge=judge, images=Image(torch.zeros(1, 4, 64, 64)), shown="dog").run(Context())
 
 
 def test_a_trained_judge_is_the_same_from_its_folder(data: Dataset):
@@ -121,10 +126,55 @@ def test_a_folder_that_is_no_judge_is_refused_with_what_is_wrong(files: dict[str
 
 
 def test_a_judge_of_other_attributes_is_refused_by_what_asks_for_those():
-    from latentgraph.nodes.training.judge import new_judge
-
     small = {"shape": ("round", "long")}
     files = {"attributes.json": json.dumps(small).encode(), "judge.safetensors": save(new_judge(small, 0).state_dict())}
     judge = LoadJudge(folder=Folder(tuple(File(name, content=content) for name, content in files.items())))
     with pytest.raises(Wrong, match="the judge learned shape, not background"):
         JudgePictures(judge=judge.run(Context()), images=Image(torch.zeros(1, 3, 64, 64)), shown="dog").run(Context())
+
+
+def test_two_of_a_thing_are_two():
+    verdict = {"first": "dog", "second": "none", "background": "blue", "accessory": "none"}
+    assert said("a dog").seen_in(verdict)
+    assert not said("a dog and a dog").seen_in(verdict)
+    assert said("a dog and a dog").seen_in(verdict | {"second": "dog"})
+
+
+def test_texts_are_not_remembered_for_ever():
+    assert said.cache_info().maxsize == 1024
+
+
+def test_a_judge_loaded_beside_a_training_leaves_its_first_weights_alone():
+    """Torch's generator is that of the whole process, so one thread at a time may seed it."""
+    attributes = {"shape": ("round", "long")}
+    wanted = new_judge(attributes, 5).state_dict()
+    stopped, loads = threading.Event(), 0
+
+    def load_again() -> None:
+        nonlocal loads
+        while not stopped.is_set():
+            LoadJudge(folder=SHIPPED).run(Context())
+            loads += 1
+
+    beside = threading.Thread(target=load_again)
+    beside.start()
+    try:
+        for _ in range(30):
+            found = new_judge(attributes, 5).state_dict()
+            assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    finally:
+        stopped.set()
+        beside.join()
+    assert loads
+
+
+def test_a_seeded_generator_is_one_threads_alone():
+    beside = threading.Thread(target=lambda: LoadJudge(folder=SHIPPED).run(Context()))
+    before = torch.random.get_rng_state()
+    with seeded(3), seeded(4):
+        beside.start()
+        beside.join(0.3)
+        assert beside.is_alive()
+        assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.Generator().manual_seed(4)))
+    beside.join()
+    assert torch.equal(torch.random.get_rng_state(), before)

@@ -43,6 +43,26 @@ def draws_globally(tree: ast.AST) -> Iterator[int]:
             yield call.lineno
 
 
+def forks(tree: ast.AST) -> Iterator[int]:
+    """The lines that fork torch's global generator: where nothing else keeps other threads from it."""
+    for call in ast.walk(tree):
+        if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("fork_rng"):
+            yield call.lineno
+
+
+FORKING = ("diffusion/numerics.py", "training/points.py", "training/bottleneck.py")
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name not in FORKING])
+def test_only_seeded_forks_the_global_generator(name: str) -> None:
+    """`numerics.seeded` lets one thread at a time do so."""
+    assert list(forks(ast.parse(SOURCES[name].read_text()))) == []
+
+
+def test_forking_the_global_generator_is_noticed() -> None:
+    assert list(forks(ast.parse("with torch.random.fork_rng(devices=[]):\n    torch.manual_seed(1)"))) == [1]
+
+
 @pytest.mark.parametrize("name", SOURCES)
 def test_nodes_draw_only_from_generators_that_a_seed_started(name: str) -> None:
     assert list(draws_globally(ast.parse(SOURCES[name].read_text()))) == []
