@@ -55,7 +55,7 @@ def _look_up(table: sqlite3.Connection, key: tuple[Any, ...]) -> Any:
     with _lock:
         try:
             row = table.execute(query, key).fetchone()
-        except sqlite3.Error:
+        except (sqlite3.Error, UnicodeEncodeError):  # a name need not be text
             return None
     return json.loads(row[0]) if row else None
 
@@ -63,7 +63,7 @@ def _look_up(table: sqlite3.Connection, key: tuple[Any, ...]) -> Any:
 def _write(table: sqlite3.Connection, key: tuple[Any, ...], found: Any) -> None:
     with _lock:
         # On a disk that is full or cannot be written it is found out anew each time.
-        with contextlib.suppress(sqlite3.Error):
+        with contextlib.suppress(sqlite3.Error, UnicodeEncodeError):
             table.execute("REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", (*key, json.dumps(found)))
 
 

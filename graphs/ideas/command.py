@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -53,9 +54,7 @@ class IdeasCommand:
             return DONE
         if args.json:
             raise CommandWrong("`--json` is for the list", "name no ideas to get it")
-        existing = next(parent for parent in (args.output, *args.output.absolute().parents) if parent.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK):
-            raise CommandWrong(f"`--output {args.output}`: nothing can be written into {existing}")
+        _writable(args.output)
         return _Session(args).run(chosen)
 
 
@@ -64,18 +63,31 @@ def _chosen(names: list[str], all: bool) -> list[Idea]:
     known = {idea.graph: idea for idea in ideas()}
     if all and names:
         raise CommandWrong("`--all` runs all ideas, and some are named", "leave out one of the two")
+    names = [name.removeprefix("ideas/").removesuffix(".yaml") for name in names]
     for name in names:
-        if name.removeprefix("ideas/") not in known:
+        if name not in known:
             near = nearest(name, list(known))
             help = f"did you mean `{near}`?" if near else "`latentgraph ideas` lists them"
             raise CommandWrong(f"there is no idea `{printable(name)}`", help)
-    wanted = known if all else {name.removeprefix("ideas/") for name in names}
+    wanted = known if all else names
     return [idea for name, idea in known.items() if name in wanted]
+
+
+def _writable(folder: Path) -> None:
+    """Finds out before the work is done whether the page can be written. Raises CommandWrong."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CommandWrong(f"`--output {folder}`: nothing can be written there: {error.strerror}") from None
+    if (folder / PAGE).is_dir():
+        raise CommandWrong(f"`--output {folder}`: {PAGE} is a folder there")
 
 
 def _list(json: bool) -> None:
     if json:
-        fields = ("graph", "title", "passage", "claim", "remarks")
+        fields = ("graph", "title", "passage", "claim", "holds", "measured", "remarks")
         print(json_line([{name: getattr(idea, name) for name in fields} for idea in ideas()]))
         return
     for number, idea in enumerate(ideas(), 1):
@@ -106,7 +118,7 @@ class _Session:
             print(f"[{number}/{len(chosen)}] {idea.title}", file=sys.stderr, flush=True)
             found = self._one(idea)
             if self.cancelled.is_set():
-                print(f"cancelled; {self.page} has what was finished", file=sys.stderr)
+                print(f"cancelled{f'; {self.page} has what was finished' if shown else ''}", file=sys.stderr)
                 return INTERRUPTED
             shown.append(found)
             failed += bool(found.failure)

@@ -28,6 +28,8 @@ def to_latent(vae: Vae, image: Image, seed: Seed | None, tiling: Tiling) -> Late
     pixels = flattened(image.pixels, WHITE)
     check_picture(*pixels.shape[2:], vae)
     posteriors = _posteriors(vae, 2 * pixels - 1, tiling)
+    if seed == ():
+        raise ValueError("the list of seeds is empty: give a number, or one for each latent")
     if isinstance(seed, tuple) and len(pixels) == 1:
         posteriors = posteriors * len(seed)
     if seed is None:

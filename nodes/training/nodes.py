@@ -89,7 +89,7 @@ class TrainCLIP(Node, category="training", resource="device", primary="clip"):
     hidden: int = Field(128, ge=32, multiple_of=32, description="the width of both towers")
     layers: int = Field(3, ge=1, description="the depth of both towers")
     steps: int = Field(500, ge=0, description=STEPS)
-    batch_size: int = Field(128, ge=2, description="pictures in a batch, each set against all others")
+    batch_size: int = Field(128, ge=2, le=4096, description="pictures in a batch, each set against all others")
     learning_rate: float = Field(1.2e-3, gt=0, description=RATE)
     seed: int = Field(0, ge=0, description=SEED)
 

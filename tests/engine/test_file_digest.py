@@ -1,5 +1,6 @@
 """The digest of a file: its content's, whatever its size, without holding it in memory."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from latentgraph.engine.digest import digest, digest_of_file
-from latentgraph.engine.ports import File
+from latentgraph.engine.ports import File, Folder
 
 CODE = """
 import resource, sys
@@ -35,3 +36,13 @@ def test_a_large_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
         stream.truncate(200 * 2**20)
     done = subprocess.run([sys.executable, "-c", CODE, str(tmp_path / "file")], capture_output=True, text=True)
     assert int(done.stdout) * UNIT < 20 * 2**20
+
+
+def test_a_file_whose_name_is_no_text_has_a_digest_too(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.png")
+    try:
+        (tmp_path / name).write_bytes(b"content")
+    except OSError:
+        return  # there is no such file where names have to be text
+    assert File.at(tmp_path / name).digest == digest(b"content")
+    assert Folder.at(tmp_path).digest == Folder.at(tmp_path).digest

@@ -1,7 +1,7 @@
 """The whole way of "dog with glasses": tokens, vectors, latents, picture, and a judge who sees both."""
 
 import torch
-from transformers import CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
 from latentgraph.nodes.models import BUILTIN
 
@@ -18,6 +18,16 @@ def test_the_tokens_are_those_of_the_tokenizer(ran):
     assert outputs["tokens"][:5] == ("start", "dog", "with", "glasses", "end")
     assert outputs["count"] == len(ids) == 5
     assert len(outputs["vectors"].columns[0].values) == len(outputs["tokens"]) == 24
+
+
+def test_the_vectors_are_the_last_states_of_the_text_encoder_to_the_bit(ran):
+    tokenizer = CLIPTokenizer.from_pretrained(BUILTIN / "tokenizer")
+    ids = tokenizer("dog with glasses", padding="max_length", max_length=24, return_tensors="pt").input_ids
+    encoder = CLIPTextModel.from_pretrained(BUILTIN / "text_encoder", dtype=torch.float32).eval()
+    with torch.no_grad():
+        states = encoder(ids).last_hidden_state[0]
+    columns = ran("dog-with-glasses")["vectors"].columns[1:]
+    assert torch.equal(torch.tensor([column.values for column in columns]).T, states)
 
 
 def test_the_picture_is_that_of_ordinary_sampling_to_the_bit(ran):

@@ -120,10 +120,13 @@ def test_run_again_nothing_is_computed(small: Path, capsys, monkeypatch):
     [
         (["wroks"], "there is no idea `wroks` (did you mean `works`?)"),
         (["--all", "works"], "`--all` runs all ideas, and some are named"),
-        (["works", "--output", "works.yaml"], "nothing can be written into works.yaml"),
+        (["works", "--output", "works.yaml"], "`--output works.yaml`: nothing can be written there: File exists"),
+        (["works", "--output", "taken"], "`--output taken`: index.html is a folder there"),
+        (["works", "--output", "/proc/x"], "`--output /proc/x`: nothing can be written there"),
         (["works", "--json"], "`--json` is for the list"),
     ],
 )
 def test_what_cannot_be_done_is_said_with_exit_code_2(small: Path, capsys, arguments: list[str], message: str):
+    (small / "taken" / "index.html").mkdir(parents=True)
     assert main(["ideas", *arguments]) == 2
     assert message in capsys.readouterr().err
