@@ -117,3 +117,8 @@ def test_a_wording_that_a_picture_lacks_is_its_last_one(data, towers):
     short = replace(data, captions=tuple(texts[:2] for texts in data.captions))
     measured = MeasureCLIP(towers=towers, data=short, count=4, wording=6).run(Context())
     assert set(measured.captions) <= {texts[1] for texts in data.captions}
+
+
+def test_pictures_are_compared_so_many_at_most(data, towers):
+    with pytest.raises(ValueError, match="count"):
+        MeasureCLIP(towers=towers, data=data, count=513)

@@ -125,3 +125,9 @@ def test_a_batch_of_texts_is_no_table_and_names_have_to_be_as_many(clip):
         ConditioningTable(conditioning=CLIPEncode(clip=clip, text=("a", "b")).run(Context())).run(Context())
     with pytest.raises(Wrong, match="1 tokens for 24 vectors"):
         ConditioningTable(conditioning=CLIPEncode(clip=clip, text="a").run(Context()), tokens=("a",)).run(Context())
+
+
+def test_texts_are_compared_so_many_at_most(clip):
+    CompareTexts(clip=clip, texts=tuple(map(str, range(128))))
+    with pytest.raises(ValueError, match="texts"):
+        CompareTexts(clip=clip, texts=tuple(map(str, range(129))))
