@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from .vectors import Autoencoder, AutoencoderDecode, AutoencoderEncode, TrainAutoencoder
 
 
+MOST_PICTURES = 4096
+"""Codes that are decoded at once."""
+
+
 class Bottleneck(nn.Module):
     """Pictures [N, 3, H, W] in 0..1 to means and log-variances of codes [N, code_size], and codes to pictures."""
 
@@ -61,6 +65,9 @@ def kl_divergence(mean: Tensor, log_variance: Tensor) -> Tensor:
 
 def fitted_divergence(codes: Tensor) -> float:
     """That of the normal distribution with the mean and covariance of codes f64[N, D] from N(0, I), in nats."""
+    count, size = codes.shape
+    if count <= size:
+        raise Wrong("count", f"{count} pictures are too few for codes of {size} numbers: at least {size + 1} are due")
     mean, covariance = codes.mean(0), codes.T.cov().reshape(codes.shape[1], codes.shape[1])
     return float(0.5 * (covariance.trace() + mean.square().sum() - codes.shape[1] - covariance.logdet()))
 
@@ -129,4 +136,7 @@ def decoded(node: "AutoencoderDecode") -> Image:
     names, wanted = number_names(node.codes), network.decoder[0].in_features
     if len(names) != wanted:
         raise Wrong("codes", f"a code has {wanted} numbers, and the points have {len(names)}: {', '.join(names)}")
+    rows = len(node.codes.columns[0].values)
+    if rows > MOST_PICTURES:
+        raise Wrong("codes", f"there are {rows} codes, but at most {MOST_PICTURES} become pictures at once")
     return Image(network.decoder(numbers(node.codes, names).float().to(DEVICE)).cpu())

@@ -7,6 +7,7 @@ from typing import NamedTuple
 from latentgraph.engine import Context, Field, Folder, Node
 from latentgraph.engine.node import Wrong
 
+from ..latents import Seed
 from ..plots.data import Table
 from ..ports import Image
 from ..references import Classifier, Model, Vae
@@ -84,7 +85,7 @@ class TrainClassifier(Node, category="training", resource="device", primary="cla
     steps: int = Field(400, ge=1, description=STEPS)
     batch_size: int = Field(64, ge=1, description="pictures in a batch")
     learning_rate: float = Field(2e-3, gt=0, description=RATE)
-    seed: int = Field(0, ge=0, description=SEED)
+    seed: Seed = Field(0, description=SEED)
 
     def run(self, context: Context) -> TrainedClassifier:
         from .noisy import learn

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from latentgraph.engine import Context, Field, Node
 
+from ..latents import Seed
 from ..plots.data import Table
 from .data import Mixture, PointModel
 
@@ -54,7 +55,7 @@ class DrawPoints(Node, category="distributions"):
     independent: bool = Field(False, description="each number on its own")
     given: str = Field("", description="the number that is given; none without")
     values: tuple[float, ...] = Field((), description="what it is")
-    seed: int = Field(0, ge=0, description=SEED)
+    seed: Seed = Field(0, description=SEED)
 
     def run(self, context: Context) -> Table:
         from .mixtures import drawn
@@ -94,7 +95,7 @@ class MarkUnlikely(Node, category="distributions", primary="points"):
     coverage: float = Field(0.999, gt=0, lt=1, description="the share of the distribution's points that is likely")
     likely: str = Field("likely", description="what likely points are called")
     unlikely: str = Field("unlikely", description="what the others are called")
-    seed: int = Field(0, ge=0, description="seeds the points of the mixture by which this is measured")
+    seed: Seed = Field(0, description="seeds the points of the mixture by which this is measured")
 
     def run(self, context: Context) -> Marked:
         from .mixtures import marked
@@ -160,7 +161,7 @@ class TrainPoints(Node, category="distributions", resource="device", primary="mo
     arXiv:2102.09672). All columns of numbers are learned together, as one joint distribution. With `signal`, that
     column of texts is told to the network: as a vector with a one for the text, and as zeros with probability
     `unconditional`, so that one network learns to draw with the signal and without (Ho and Salimans 2022,
-    arXiv:2207.12598).
+    arXiv:2207.12598). An empty text is no signal: such a point is learned with nothing told.
     """
 
     points: Table = Field(description="the data: a column for each number of a point")
@@ -168,9 +169,9 @@ class TrainPoints(Node, category="distributions", resource="device", primary="mo
     unconditional: float = Field(0.1, ge=0, le=1, description="the share of signals that is left out")
     width: int = Field(64, ge=8, le=4096, multiple_of=2, description="neurons in each hidden layer")
     steps: int = Field(1000, ge=1, description="how many batches are learned from")
-    batch_size: int = Field(512, ge=1, description="points in a batch")
+    batch_size: int = Field(512, ge=1, le=65_536, description="points in a batch")
     learning_rate: float = Field(1e-2, gt=0, description="the highest learning rate")
-    seed: int = Field(0, ge=0, description="seeds the first weights, the order of the points and the noise")
+    seed: Seed = Field(0, description="seeds the first weights, the order of the points and the noise")
 
     def run(self, context: Context) -> LearnedPoints:
         from .points import learn
@@ -204,7 +205,7 @@ class SamplePoints(Node, category="distributions", resource="device", primary="p
     values: tuple[float, ...] = Field((), description="what it is")
     repeats: int = Field(5, ge=1, le=100, description="how often each step is taken where a number is given")
     shown: int = Field(1, ge=1, le=1000, description="in how many parts the way is given; 1 has noise and points")
-    seed: int = Field(0, ge=0, description="seeds the noise")
+    seed: Seed = Field(0, description="seeds the noise")
 
     def run(self, context: Context) -> SampledPoints:
         from .points import sampled
@@ -253,8 +254,8 @@ class CompareDenoiser(Node, category="distributions", resource="device", primary
     model: PointModel
     mixture: Mixture = Field(description="the distribution that the model learned from")
     levels: int = Field(25, ge=2, le=1000, description="at how many timesteps")
-    count: int = Field(2000, ge=1, description="points at each")
-    seed: int = Field(0, ge=0, description="seeds points and noise")
+    count: int = Field(2000, ge=1, le=65_536, description="points at each")
+    seed: Seed = Field(0, description="seeds points and noise")
 
     def run(self, context: Context) -> DenoiserComparison:
         from .points import denoisers_compared

@@ -3,6 +3,7 @@
 Everything is float64.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -15,13 +16,14 @@ from latentgraph.engine.node import Wrong
 from ..diffusion.numerics import torch
 from ..plots.data import Column, Table
 from .data import Mixture
-from .tables import numbers, points_of, tensor
+from .tables import LARGEST, numbers, points_of, tensor
 
 if TYPE_CHECKING:
     from .distributions import CompareDensity, DrawPoints, MarkUnlikely, NormalMixture
 
 DRAWN_FOR_COVERAGE = 100_000
 """Points by which it is known how likely those of a distribution are."""
+MOST_DRAWN = 1_000_000
 
 
 def made(node: "NormalMixture") -> Mixture:
@@ -29,8 +31,12 @@ def made(node: "NormalMixture") -> Mixture:
     count, names = len(node.means), node.names
     if not count or any(len(mean) != len(names) for mean in node.means):
         raise Wrong("means", f"each mean needs {len(names)} numbers, one for each of {', '.join(names)}")
+    if any(abs(number) > LARGEST for mean in node.means for number in mean):
+        raise Wrong("means", f"a mean is not beyond {LARGEST:g}")
     if len(set(names)) < len(names):
         raise Wrong("names", f"{', '.join(names)} are not all different")
+    if "label" in names and node.labels:
+        raise Wrong("names", "no number can be called `label` where there are labels: their column is called so")
     pairs = len(names) * (len(names) - 1) // 2
     for name, given, wanted in (
         ("deviations", node.deviations, len(names)),
@@ -43,7 +49,7 @@ def made(node: "NormalMixture") -> Mixture:
     if any(deviation <= 0 for each in node.deviations for deviation in each):
         raise Wrong("deviations", "a standard deviation is greater than 0")
     weights = node.weights or (1.0,) * count
-    if len(weights) != count or any(weight <= 0 for weight in weights):
+    if len(weights) != count or any(weight <= 0 for weight in weights) or sum(weights) == math.inf:
         raise Wrong("weights", f"there are {count} means: give a weight greater than 0 for each, or none")
     for name, given in (("units", node.units), ("labels", node.labels)):
         wanted = len(names) if name == "units" else count
@@ -56,6 +62,10 @@ def made(node: "NormalMixture") -> Mixture:
         if torch.linalg.eigvalsh(each)[0] <= 1e-9:
             raise Wrong("correlations", "no points can be correlated so: the matrix is not positive definite")
     covariances = [scale[:, None] * matrix * scale for scale, matrix in zip(deviations, correlations, strict=True)]
+    for each in covariances:
+        if not each.isfinite().all() or torch.linalg.cholesky_ex(each).info:
+            message = "they are too large, too small or too far apart to compute with: give numbers in other units"
+            raise Wrong("deviations", message)
     return Mixture(
         tuple(weight / sum(weights) for weight in weights),
         node.means,
@@ -107,8 +117,8 @@ def marginal(mixture: Mixture, names: Sequence[str]) -> Mixture:
     )
 
 
-def conditional(mixture: Mixture, given: str, value: float) -> Mixture:
-    """The distribution of the other numbers where the one called `given` has a value.
+def conditional(mixture: Mixture, given: str, value: float, said_by: str) -> Mixture:
+    """The distribution of the other numbers where the one called `given` has a value, which the input `said_by` says.
 
     Each normal's mean moves along its regression line and its covariance shrinks (Bishop 2006, Pattern Recognition and
     Machine Learning, eq. 2.81 and 2.82); its weight grows with how likely the value is in it (Bayes).
@@ -120,6 +130,8 @@ def conditional(mixture: Mixture, given: str, value: float) -> Mixture:
     together, variance = covariances[:, others, held], covariances[:, held, held]
     away = value - means[:, held]
     logs = tensor(mixture.weights).log() - (variance.log() + away.square() / variance) / 2
+    if not logs.max().isfinite():
+        raise Wrong(said_by, f"the mixture has no density where `{given}` is {value:g}")
     means = means[:, others] + together * (away / variance)[:, None]
     matrices = covariances[:, others][:, :, others] - together[:, :, None] * together[:, None] / variance[:, None, None]
     return Mixture(
@@ -143,10 +155,13 @@ def drawn(node: "DrawPoints") -> Table:
             raise Wrong("values", f"say which values `{node.given}` has")
         if len(mixture.names) < 2:
             raise Wrong("given", f"points have no other number than `{node.given}`")
+        if node.count * len(node.values) > MOST_DRAWN:
+            drawn = f"{node.count} points for each of {len(node.values)} values"
+            raise Wrong("count", f"{drawn} are more than the {MOST_DRAWN} that are drawn at most")
         held = mixture.names.index(node.given)
         parts = []
         for value in node.values:
-            others, _ = sample(conditional(mixture, node.given, value), node.count, generator)
+            others, _ = sample(conditional(mixture, node.given, value, "values"), node.count, generator)
             known = torch.full((node.count, 1), value, dtype=torch.float64)
             parts.append(torch.cat([others[:, :held], known, others[:, held:]], 1))
         return points_of(torch.cat(parts), mixture.names, mixture.units)
@@ -160,6 +175,7 @@ def drawn(node: "DrawPoints") -> Table:
 
 def marked(node: "MarkUnlikely") -> tuple[Table, float]:
     """What the node MarkUnlikely does."""
+    _check_some(node.points)
     of = distribution(node.mixture)
     generator = torch.Generator().manual_seed(node.seed)
     usual = of.log_prob(sample(node.mixture, DRAWN_FOR_COVERAGE, generator)[0])
@@ -170,17 +186,23 @@ def marked(node: "MarkUnlikely") -> tuple[Table, float]:
     return Table((*columns, Column("likelihood", texts))), unlikely.double().mean().item()
 
 
+def _check_some(points: Table) -> None:
+    if not points.columns or not points.columns[0].values:
+        raise Wrong("points", "there are no points")
+
+
 def compared(node: "CompareDensity") -> tuple[Table, int, float]:
     """What the node CompareDensity does."""
     mixture, points = node.mixture, node.points
     for name, value in (("column", node.column), ("given", node.given)):
         if (value or name == "column") and value not in mixture.names:
             raise Wrong(name, f"there is no `{value}`, but {', '.join(mixture.names)}")
+    _check_some(points)
     values = numbers(points, [node.column])[:, 0]
     if node.given == node.column:
         raise Wrong("given", f"`{node.column}` cannot be given where its own density is asked for")
     if node.given:
-        mixture = conditional(mixture, node.given, node.value)
+        mixture = conditional(mixture, node.given, node.value, "value")
         values = values[(numbers(points, [node.given])[:, 0] - node.value).abs() <= node.within]
         if not len(values):
             raise Wrong("value", f"no point has `{node.given}` within {node.within:g} of {node.value:g}")

@@ -20,7 +20,7 @@ from ..plots.data import Column, Table
 from .data import Mixture, PointModel
 from .loop import Plan, consumed, train
 from .mixtures import sample, tensor
-from .tables import number_names, numbers, points_of
+from .tables import deviations_of, number_names, numbers, points_of
 
 if TYPE_CHECKING:
     from latentgraph.engine import Context
@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 TIME_WIDTH = 32
 """Numbers by which the network is told the timestep."""
 LAYERS = 3
+MOST_DRAWN = 200_000
+MOST_SHOWN = 2_000_000
+"""Points that are given at most, of all parts of the way together."""
+MOST_COMPARED = 4_000_000
+"""Points for which the noise is predicted at most, of all timesteps together."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,7 @@ def learn(node: "TrainPoints", context: "Context") -> tuple[PointModel, tuple[fl
     data = numbers(node.points, names)
     if not names or len(data) < 2:
         raise Wrong("points", "there is nothing to learn: points need columns of numbers, and at least two rows")
-    deviations = data.std(0)
+    deviations = deviations_of(data)
     for name, deviation in zip(names, deviations.tolist(), strict=True):
         if deviation == 0:
             raise Wrong("points", f"`{name}` is the same in all points, so there is nothing to learn of it")
@@ -115,7 +120,7 @@ def learn(node: "TrainPoints", context: "Context") -> tuple[PointModel, tuple[fl
         tuple(data.mean(0).tolist()),
         tuple(deviations.tolist()),
         node.signal,
-        tuple(sorted(set(texts))) if node.signal else (),
+        tuple(sorted(set(texts) - {""})),
         node.width,
     )
     denoiser, schedule = new_denoiser(config, node.seed), new_schedule()
@@ -177,58 +182,81 @@ def sampled(node: "SamplePoints", context: "Context") -> tuple[Table, tuple[Tabl
         raise Wrong("held", f"the model has no number `{node.held}`, but {', '.join(config.names)}")
     if bool(node.held) != bool(node.values):
         raise Wrong("values", "`held` says which number is given, and `values` what it is: give both, or none")
+    chosen = [round(index * node.steps / node.shown) for index in range(node.shown + 1)]
+    total = node.count * max(1, len(node.signals)) * max(1, len(node.values))
+    if total > MOST_DRAWN:
+        message = f"that are {total} points, for all signals and values together; at most {MOST_DRAWN} are drawn"
+        raise Wrong("count", message)
+    if total * len(set(chosen)) > MOST_SHOWN:
+        message = f"{total} points in {len(set(chosen))} states are more than the {MOST_SHOWN} that are given at most"
+        raise Wrong("shown", message)
     kinds = [(text, value) for text in node.signals or ("",) for value in node.values or (0.0,)]
     texts = [text for text, _ in kinds for _ in range(node.count)]
     held = config.names.index(node.held) if node.held else None
     values = tensor([value for _, value in kinds for _ in range(node.count)])
     known = (values - config.means[held]) / config.deviations[held] if held is not None else values
-    way = _reverse_process(node, denoiser, denoiser.signal_of(texts), held, known.float(), context)
-    way = [config.unscaled(points) for points in way]
+    way = _reverse_process(node, set(chosen), denoiser, denoiser.signal_of(texts), held, known.float(), context)
+    way = {index: config.unscaled(points) for index, points in way.items()}
     if held is not None:
-        way[-1][:, held] = values
+        way[node.steps][:, held] = values
     said = [Column(config.signal, tuple(texts))] if node.signals else []
-    tables = [points_of(points, config.names, config.units, *said) for points in way]
-    chosen = [round(index * node.steps / node.shown) for index in range(node.shown + 1)]
-    return tables[-1], tuple(tables[index] for index in chosen)
+    tables = {index: points_of(points, config.names, config.units, *said) for index, points in way.items()}
+    return tables[node.steps], tuple(tables[index] for index in chosen)
 
 
 def _reverse_process(
     node: "SamplePoints",
+    chosen: set[int],
     denoiser: PointDenoiser,
     signal: Tensor,
     held: int | None,
     known: Tensor,
     context: "Context",
-) -> list[Tensor]:
-    """Noise [N, D], and the points after each step. The number at `held` is to be `known` [N]."""
+) -> dict[int, Tensor]:
+    """The points [N, D] after each number of steps that is chosen: noise after 0. That at `held` is to be `known` [N].
+
+    A step goes to the noise of the next timestep, however far that is: DDIMScheduler.step goes `1000 // steps` on,
+    which is another one where `steps` does not divide 1,000.
+    """
     generator = torch.Generator().manual_seed(node.seed)
     schedule = new_schedule()
     schedule.set_timesteps(node.steps)
     points = torch.randn(len(signal), len(denoiser.config.names), generator=generator)
-    way = [points]
-    times = schedule.timesteps.tolist()
+    way = {0: points}
+    times = schedule.timesteps.tolist()[: node.steps]  # there is one too many where 1000 / steps is rounded
+    kept = [*schedule.alphas_cumprod[times], torch.tensor(1.0)]
     for index, timestep in enumerate(times):
-        left = times[index + 1] if index + 1 < len(times) else None
+        now, after = kept[index : index + 2]
         for again in range(node.repeats if held is not None else 1):
             if again:
-                points = _noised_again(points, schedule, left, timestep, generator)
+                points = _noised_again(points, after, now, generator)
             if held is not None:
                 noise = torch.randn(len(points), generator=generator)
                 points = points.clone()
                 points[:, held] = schedule.add_noise(known, noise, torch.tensor(timestep))
             given = predicted(denoiser, points, timestep, signal, node.scale)
-            points = schedule.step(given, timestep, points, eta=node.eta, generator=generator).prev_sample
-        way.append(points)
+            points = _step(given, points, now, after, node.eta, generator)
+        if index + 1 in chosen:
+            way[index + 1] = points
         context.progress(index + 1, len(times), "steps")
     return way
 
 
-def _noised_again(
-    points: Tensor, schedule: DDIMScheduler, left: int | None, timestep: int, generator: torch.Generator
-) -> Tensor:
-    """Points at the timestep `left`, or without noise, as they are after the forward process up to `timestep`."""
-    before = float(schedule.alphas_cumprod[left]) if left is not None else 1.0
-    kept = float(schedule.alphas_cumprod[timestep]) / before
+def _step(given: Tensor, points: Tensor, now: Tensor, after: Tensor, eta: float, generator: torch.Generator) -> Tensor:
+    """A step of DDIM (Song et al. 2020, eq. 12 and 16) by the v that was predicted.
+
+    `now` and `after` are the cumulative products of alphas before the step and after it, where 1 is no noise.
+    """
+    clean = now**0.5 * points - (1 - now) ** 0.5 * given
+    noise = now**0.5 * given + (1 - now) ** 0.5 * points
+    deviation = eta * ((1 - after) / (1 - now) * (1 - now / after)) ** 0.5
+    moved = after**0.5 * clean + (1 - after - deviation**2) ** 0.5 * noise
+    return moved + deviation * torch.randn(points.shape, generator=generator) if eta > 0 else moved
+
+
+def _noised_again(points: Tensor, before: Tensor, now: Tensor, generator: torch.Generator) -> Tensor:
+    """Points as they are after the forward process from `before` to `now`, cumulative products of alphas."""
+    kept = float(now) / float(before)
     return math.sqrt(kept) * points + math.sqrt(1 - kept) * torch.randn(points.shape, generator=generator)
 
 
@@ -259,6 +287,9 @@ def denoisers_compared(node: "CompareDenoiser") -> tuple[Table, float, float]:
     generator = torch.Generator().manual_seed(node.seed)
     last = len(schedule.betas) - 1
     times = sorted({round(last * (level + 0.5) / node.levels) for level in range(node.levels)})
+    if len(times) * node.count > MOST_COMPARED:
+        message = f"{node.count} points at {len(times)} timesteps are more than the {MOST_COMPARED} that are compared"
+        raise Wrong("count", message)
     networks, bests, noises = [], [], []
     for timestep in times:
         clean = config.scaled(sample(node.mixture, node.count, generator)[0])

@@ -11,6 +11,7 @@ from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import PortType, Written
 
 from ..codec import TENSORS
+from ..latents import Seed
 from ..plots.data import Column, Table
 from ..ports import Image
 from .data import Dataset
@@ -50,10 +51,10 @@ class TrainAutoencoder(Node, category="training", resource="device", primary="au
     kl_weight: float = Field(0.0, ge=0, description="the weight of the KL divergence from N(0, I); 0 for a plain one")
     hidden: int = Field(256, ge=8, le=2048, description="the width of the layers")
     steps: int = Field(800, ge=1, description=STEPS)
-    batch_size: int = Field(64, ge=1, description="pictures in a batch")
+    batch_size: int = Field(64, ge=1, le=65_536, description="pictures in a batch")
     learning_rate: float = Field(1e-3, gt=0, description=RATE)
     decay: float = Field(0.4, ge=0, le=1, description=DECAY)
-    seed: int = Field(0, ge=0, description=SEED)
+    seed: Seed = Field(0, description=SEED)
 
     def run(self, context: Context) -> TrainedAutoencoder:
         from .bottleneck import learn
@@ -88,7 +89,7 @@ class AutoencoderEncode(Node, category="training", resource="device", primary="c
     data: Dataset
     count: int = Field(1000, ge=3, description="how many pictures, evenly spread over the data")
     shown: str = Field("first", description="the attribute of the data that the last column has; empty for none")
-    seed: int = Field(0, ge=0, description="seeds the codes of a variational one")
+    seed: Seed = Field(0, description="seeds the codes of a variational one")
 
     def run(self, context: Context) -> Encoded:
         from .bottleneck import encoded
@@ -102,7 +103,7 @@ class AutoencoderEncode(Node, category="training", resource="device", primary="c
 class AutoencoderDecode(Node, category="training", resource="device"):
     """Codes as pictures: f32[N, 3, H, W] in 0..1, one for each row of `codes`.
 
-    Fails where there are not as many columns of numbers as a code has.
+    Fails where there are not as many columns of numbers as a code has, and for more than 4,096 rows.
     """
 
     autoencoder: Autoencoder
@@ -123,7 +124,7 @@ class InterpolatePoints(Node, category="distributions"):
     count: int = Field(8, ge=2, le=1000, description="how many points")
 
     def run(self, context: Context) -> Table:
-        rows = len(self.points.columns[0].values)
+        rows = len(self.points.columns[0].values) if self.points.columns else 0
         for name, row in (("start", self.start), ("end", self.end)):
             if row >= rows:
                 raise Wrong(name, f"row is {row}, but the table has {rows} rows, the first of which is 0")
@@ -134,4 +135,6 @@ class InterpolatePoints(Node, category="distributions"):
             if not isinstance(one, str) and not isinstance(other, str):
                 values = tuple((1 - share) * one + share * other for share in shares)
                 columns.append(Column(column.name, values, column.unit))
+        if not columns:
+            raise Wrong("points", "there is no column of numbers, so there is no line between two rows")
         return Table(tuple(columns))

@@ -154,6 +154,8 @@ def test_codes_and_pictures_that_do_not_fit_are_refused(data):
     assert json.loads(network.folder["config.json"].read())["variational"] is False
     with pytest.raises(Wrong, match="a code has 2 numbers, and the points have 1: x"):
         AutoencoderDecode(autoencoder=network, codes=table({"x": [1.0]})).run(Context())
+    with pytest.raises(Wrong, match="there are 4097 codes, but at most 4096"):
+        AutoencoderDecode(autoencoder=network, codes=table({"x": [0.0] * 4097, "y": [0.0] * 4097})).run(Context())
     with pytest.raises(Wrong, match="those learned from of"):
         AutoencoderEncode(autoencoder=network, data=scenes()).run(Context())
     with pytest.raises(Wrong, match="no attribute `colour`"):
