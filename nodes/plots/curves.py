@@ -6,24 +6,34 @@ from typing import TYPE_CHECKING
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from latentgraph.engine import Context
+from latentgraph.engine.node import Wrong
+
 from .data import Column, Plot
-from .style import Colours, figure, plotted
+from .style import Colours, figure, named, plotted
 
 if TYPE_CHECKING:
     from .nodes import PlotCurve
 
 ACROSS = 2
 """Panels side by side."""
+MOST_PANELS, MOST_CURVES, MOST_POINTS, MOST_BARS, MOST_TEXTS = 24, 32, 200_000, 200, 1000
+"""What is drawn in seconds, and can be told apart. Curves are those of one panel, the others of all."""
+MOST_NAMES = 32
+"""More bars, or texts along the bottom, are not all named."""
 
 
-def curves(node: "PlotCurve") -> Plot:
+def curves(node: "PlotCurve", context: Context) -> Plot:
     """What the node PlotCurve draws."""
-    x = node.x or node.tables[0].names[0]
-    names = list(node.y) or [name for name in node.tables[0].names if name != x]
     for each in node.tables:
-        each.column(x)
-        for name in (*names, *node.log):
-            each.column(name)
+        if len(each.columns) < 2:
+            raise Wrong("tables", f"curves need two columns, and a table has only {each.names}")
+    x = node.x or node.tables[0].names[0]
+    names = list(node.y) or [column.name for column in node.tables[0].columns if column.name != x and column.numeric]
+    if not names:
+        raise Wrong("y", f"besides `{x}` there are only texts: there are no numbers to draw")
+    _check_size(node, len(names))
+    _check_columns(node, x, names)
 
     def draw(colours: Colours) -> Figure:
         panels = [[name] for name in names] if node.panels else [names]
@@ -45,7 +55,46 @@ def curves(node: "PlotCurve") -> Plot:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
 
-    return plotted(draw)
+    return plotted(draw, context)
+
+
+def _check_size(node: "PlotCurve", columns: int) -> None:
+    """Raises Wrong for more than can be drawn."""
+    if node.panels and columns > MOST_PANELS:
+        raise Wrong("panels", f"there are {columns} columns to draw: at most {MOST_PANELS} have a panel")
+    count = len(node.tables) * (1 if node.panels else columns)
+    if count > MOST_CURVES:
+        raise Wrong("tables", f"there are {count} curves on one axis: at most {MOST_CURVES} are drawn")
+    points = columns * sum(len(each.columns[0].values) for each in node.tables)
+    if node.kind == "bars" and points > MOST_BARS:
+        raise Wrong("kind", f"there are {points} bars: at most {MOST_BARS} are drawn")
+    if points > MOST_POINTS:
+        raise Wrong("tables", f"there are {points} points: at most {MOST_POINTS} are drawn")
+
+
+def _check_columns(node: "PlotCurve", x: str, names: Sequence[str]) -> None:
+    """Raises Wrong for texts where numbers are wanted, and for names that nothing has."""
+    first = node.tables[0]
+    for each in node.tables:
+        for name in (*names, *node.log):
+            if not each.column(name).numeric:
+                raise Wrong("log" if name in node.log else "y", f"column `{name}` holds texts, not numbers")
+        if node.kind == "bars" and each.column(x).values != first.column(x).values:
+            raise Wrong(
+                "tables", f"the tables differ in `{x}`, and bars stand beside each other only at the same values"
+            )
+    kinds = {isinstance(value, str) for each in node.tables for value in each.column(x).values}
+    if len(kinds) > 1:
+        raise Wrong("x", f"column `{x}` holds both texts and numbers")
+    if True in kinds and len({value for each in node.tables for value in each.column(x).values}) > MOST_TEXTS:
+        raise Wrong("x", f"column `{x}` holds more than {MOST_TEXTS} different texts")
+    both = {f"{label}: {name}" for label in node.labels for name in names}
+    for name in node.dashed:
+        if name not in {*first.names, *node.labels, *both}:
+            raise Wrong("dashed", f"`{name}` is neither a column nor the label of a table")
+    for name in node.points:
+        if name not in first.names:
+            raise Wrong("points", f"there is no column `{name}`, but {', '.join(f'`{each}`' for each in first.names)}")
 
 
 def _panel(place: Axes, node: "PlotCurve", x: str, names: Sequence[str], colours: Colours) -> None:
@@ -61,7 +110,7 @@ def _panel(place: Axes, node: "PlotCurve", x: str, names: Sequence[str], colours
             else:
                 line = "" if node.kind == "points" or name in node.points else "--" if dashed else "-"
                 marker = "o" if node.kind != "line" or name in node.points else ""
-                place.plot(*values, color=colour, label=label, linestyle=line, marker=marker, markersize=6)
+                place.plot(*values, color=colour, label=named(label), linestyle=line, marker=marker, markersize=6)
     first = node.tables[0]
     place.set_xlabel(first.column(x).label)
     if node.panels or len(names) == 1:
@@ -88,8 +137,8 @@ def _bars(
     """One of `count` bars at each of the values, which stand evenly apart whatever they are."""
     width = 0.8 / count
     spots = [spot - 0.4 + width * (index + 0.5) for spot in range(len(values[0]))]
-    place.bar(spots, values[1], width=width, color=colour, label=label)  # type: ignore[arg-type]
-    place.set_xticks(
-        range(len(values[0])), [f"{value:g}" if isinstance(value, float) else str(value) for value in values[0]]
-    )
+    place.bar(spots, values[1], width=width, color=colour, label=named(label))  # type: ignore[arg-type]
+    step = -(-len(values[0]) // MOST_NAMES) or 1
+    ticks = [f"{value:g}" if isinstance(value, float) else str(value) for value in values[0][::step]]
+    place.set_xticks(range(0, len(values[0]), step), ticks)
     place.grid(axis="x", visible=False)

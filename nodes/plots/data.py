@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,16 @@ class Column:
     def label(self) -> str:
         return f"{self.name} ({self.unit})" if self.unit else self.name
 
+    @property
+    def numeric(self) -> bool:
+        """Whether no value is a text."""
+        return not any(isinstance(value, str) for value in self.values)
+
+    @property
+    def finite(self) -> bool:
+        """Whether all values are numbers, and none is infinite or not a number."""
+        return all(not isinstance(value, str) and math.isfinite(value) for value in self.values)
+
 
 @dataclass(frozen=True)
 class Table(PortType):
@@ -37,6 +48,8 @@ class Table(PortType):
     columns: tuple[Column, ...]
 
     def __post_init__(self) -> None:
+        if not self.columns:
+            raise ValueError("a table has at least one column")
         if len({len(column.values) for column in self.columns}) > 1:
             raise ValueError(f"columns of a table are of one length; {self.names} are not")
         if len(set(self.names)) < len(self.names):

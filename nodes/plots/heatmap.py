@@ -1,11 +1,15 @@
 """Drawing a table of numbers as colours."""
 
+from math import isfinite
 from textwrap import fill
 from typing import TYPE_CHECKING
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.offsetbox import AnnotationBbox, OffsetImage
+
+from latentgraph.engine import Context
+from latentgraph.engine.node import Wrong
 
 from .data import Plot, Table
 from .style import WIDTH, Colours, figure, plotted
@@ -15,16 +19,19 @@ if TYPE_CHECKING:
     from .nodes import PlotHeatmap
 
 MOST_NAMES = 32
-"""More columns are not all named."""
+"""More columns, or rows, are not all named."""
+MOST_CELLS, MOST_NUMBERS, MOST_PICTURES, MOST_TABLES = 400_000, 900, 100, 12
+"""What is drawn in seconds, and can be told apart."""
 LINE, WRAPPED = 24, 14
 """Letters of a row's name in a line, where there are as few rows as that."""
 
 
-def heatmap(node: "PlotHeatmap") -> Plot:
+def heatmap(node: "PlotHeatmap", context: Context) -> Plot:
     """What the node PlotHeatmap draws."""
+    _check(node)
     grids = [_numbers(each) for each in node.tables]
-    values = [value for grid in grids for row in grid for value in row]
-    low, high = min(values), max(values)
+    values = [value for grid in grids for row in grid for value in row if isfinite(value)]
+    low, high = min(values, default=0.0), max(values, default=0.0)
     if node.centre is not None:
         reach = max(high - node.centre, node.centre - low) or 1.0
         low, high = node.centre - reach, node.centre + reach
@@ -47,7 +54,9 @@ def heatmap(node: "PlotHeatmap") -> Plot:
                 place.set_xticks([])
                 _show(place, node.pictures, side)
             named = [fill(str(value), LINE) if rows <= WRAPPED else str(value) for value in each.columns[0].values]
-            place.set_yticks(range(rows), named if index == 0 else [""] * rows)
+            step = -(-rows // MOST_NAMES)
+            named = named[::step] if index == 0 else [""] * len(named[::step])
+            place.set_yticks(range(0, rows, step), named)
             place.set_xlabel(node.x_label, labelpad=4 + side)
             if index == 0:
                 place.set_ylabel(each.columns[0].label)
@@ -60,14 +69,39 @@ def heatmap(node: "PlotHeatmap") -> Plot:
                         strong = strength / ((high - low) or 1) > (0.55 if node.centre is None else 0.65)
                         colour = colours.page if strong else colours.text
                         text = format(value, node.format)
-                        text = text if set(text) & set("123456789") else text.lstrip("-")  # no -0.00
+                        zero = isfinite(value) and not set(text) & set("123456789")
+                        text = text.lstrip("-") if zero else text  # no -0.00
                         place.text(column, row, text, ha="center", va="center", color=colour, fontsize=10)
         drawn.colorbar(shown, ax=list(places), label=node.value_label).outline.set_visible(False)
         if node.title:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
 
-    return plotted(draw)
+    return plotted(draw, context)
+
+
+def _check(node: "PlotHeatmap") -> None:
+    """Raises Wrong for tables that are not of one form, for texts, and for more than can be drawn."""
+    first, tables = node.tables[0], node.tables
+    if len(tables) > MOST_TABLES:
+        raise Wrong("tables", f"there are {len(tables)} tables, but at most {MOST_TABLES} fit side by side")
+    cells = sum((len(each.columns) - 1) * len(each.columns[0].values) for each in tables)
+    most = MOST_NUMBERS if node.numbers else MOST_CELLS
+    if cells > most:
+        what = "numbers to write" if node.numbers else "numbers to draw"
+        raise Wrong(
+            "numbers" if node.numbers else "tables", f"there are {cells} {what}: at most {most} can be told apart"
+        )
+    if node.pictures is not None and len(node.pictures.pixels) > MOST_PICTURES:
+        raise Wrong("pictures", f"there are {len(node.pictures.pixels)} pictures: at most {MOST_PICTURES} can be seen")
+    for each in tables:
+        if each.names[1:] != first.names[1:]:
+            raise Wrong("tables", "the tables have different columns: only those of the same columns are compared")
+        for column in each.columns[1:]:
+            if not column.numeric:
+                raise Wrong(
+                    "tables", f"column `{column.name}` holds texts, but only the first column may: it names rows"
+                )
 
 
 def _numbers(each: Table) -> list[list[float]]:

@@ -5,6 +5,8 @@ A column's name and unit are what its axis is called, so tables say what they ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import accumulate
 from typing import Literal
 
 from latentgraph.engine import Context, Field, Node
@@ -31,19 +33,40 @@ class MakeTable(Node, category="plots"):
     counted: str = Field("step", description="what the column that counts is called; empty for none")
 
     def run(self, context: Context) -> Table:
+        if not self.values:
+            raise Wrong("values", "there are no lists of values: give one for each column")
         if len(self.names) != len(self.values):
             raise Wrong("names", f"there are {len(self.values)} lists of values and {len(self.names)} names")
         if self.units and len(self.units) != len(self.values):
             raise Wrong("units", f"there are {len(self.values)} lists of values and {len(self.units)} units")
         if len({len(each) for each in self.values}) != 1:
             raise Wrong("values", f"lists of {', '.join(str(len(each)) for each in self.values)} values are no table")
+        headings = [*([self.counted] if self.counted else []), *self.names]
+        for name in self.names:
+            if headings.count(name) > 1:
+                raise Wrong("names", f"two columns are called `{name}`: give each a name of its own")
         columns: dict[str, list[float | int]] = {}
         if self.counted:
             columns[self.counted] = list(range(1, len(self.values[0]) + 1))
         for name, each in zip(self.names, self.values, strict=True):
-            starts = [max(0, index + 1 - self.smooth) for index in range(len(each))]
-            columns[name] = [sum(each[start : end + 1]) / (end + 1 - start) for end, start in enumerate(starts)]
+            columns[name] = _smoothed(each, self.smooth)
         return table(columns, dict(zip(self.names, self.units, strict=False)))
+
+
+def _smoothed(values: Sequence[float], size: int) -> list[float | int]:
+    """The mean of `size` values up to each one, or of as many as there are.
+
+    Each sum is one from the middle up and one from the middle down, the middle being a multiple of `size`. So it takes
+    one pass however many are averaged, and nothing is subtracted: a very large value spoils no other mean.
+    """
+    blocks = [values[start : start + size] for start in range(0, len(values), size)]
+    up = [part for block in blocks for part in accumulate(block)]
+    down = [part for block in blocks for part in list(accumulate(block[::-1]))[::-1]]
+    means: list[float | int] = []
+    for end, part in enumerate(up):
+        start = max(0, end + 1 - size)
+        means.append((part + down[start] if start % size else part) / (end + 1 - start))
+    return means
 
 
 class TableValue(Node, category="plots"):
@@ -91,7 +114,7 @@ class PlotCurve(Node, category="plots"):
         from .curves import curves
 
         _check_labels(self.tables, self.labels)
-        return curves(self)
+        return curves(self, context)
 
 
 class PlotScatter(Node, category="plots"):
@@ -116,7 +139,7 @@ class PlotScatter(Node, category="plots"):
         for each in self.tables:
             if len(each.columns) < 2:
                 raise Wrong("tables", f"points need two columns, and a table has only {each.names}")
-        return scatter(self)
+        return scatter(self, context)
 
 
 class PlotHeatmap(Node, category="plots"):
@@ -134,7 +157,7 @@ class PlotHeatmap(Node, category="plots"):
     centre: float | None = Field(None, description="the number from which colours go two ways")
     numbers: bool = Field(False, description="write each number on its colour")
     format: str = Field(
-        ".2f", pattern=r"^[,]?(\.\d+)?[defg%]$", description="how numbers are written, in Python's words"
+        ".2f", pattern=r"^,?(\.\d{1,2})?[efg%]$", description="how numbers are written, in Python's words"
     )
     title: str = Field("", description=TITLE)
 
@@ -150,7 +173,7 @@ class PlotHeatmap(Node, category="plots"):
             if self.pictures is not None and len(self.pictures.pixels) != len(each.columns) - 1:
                 count = len(self.pictures.pixels)
                 raise Wrong("pictures", f"there are {count} pictures for {len(each.columns) - 1} columns: give as many")
-        return heatmap(self)
+        return heatmap(self, context)
 
 
 class PlotUNet(Node, category="plots"):
@@ -169,7 +192,7 @@ class PlotUNet(Node, category="plots"):
         for name in NEEDED:
             if name not in self.layers.names:
                 raise Wrong("layers", f"the table has no column `{name}`: give the layers of a TraceUNet")
-        return unet(self)
+        return unet(self, context)
 
 
 class ImageStrip(Node, category="plots"):
@@ -197,7 +220,7 @@ class ImageStrip(Node, category="plots"):
 
         if not self.rows:
             raise Wrong("rows", "there are no pictures to draw")
-        return strip(self)
+        return strip(self, context)
 
 
 def _check_labels(tables: tuple[Table, ...], labels: tuple[str, ...]) -> None:

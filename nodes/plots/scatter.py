@@ -1,29 +1,53 @@
 """Drawing points, each by two of its numbers."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from .data import Plot, Table
-from .style import Colours, figure, plotted
+from latentgraph.engine import Context
+from latentgraph.engine.node import Wrong
+
+from .data import Column, Plot, Table
+from .style import Colours, figure, named, plotted
 
 if TYPE_CHECKING:
     from .nodes import PlotScatter
 
 ACROSS = 3
 """Panels side by side."""
+MOST_TABLES, MOST_BESIDE, MOST_TEXTS, MOST_POINTS, MOST_CIRCLES = 24, 6, 16, 100_000, 32
+"""What is drawn in seconds, and can be told apart: twice as many texts as there are colours, by two marks.
+
+Panels with histograms all stand side by side, `MOST_BESIDE` of them."""
 
 
-def scatter(node: "PlotScatter") -> Plot:
+def scatter(node: "PlotScatter", context: Context) -> Plot:
     """What the node PlotScatter draws."""
+    if len(node.tables) > MOST_TABLES:
+        raise Wrong("tables", f"there are {len(node.tables)} tables: at most {MOST_TABLES} are drawn")
+    if node.panels and node.marginals and len(node.tables) > MOST_BESIDE:
+        raise Wrong("marginals", f"there are {len(node.tables)} panels: at most {MOST_BESIDE} have histograms")
+    points = sum(len(each.columns[0].values) for each in node.tables)
+    if points > MOST_POINTS:
+        raise Wrong("tables", f"there are {points} points: at most {MOST_POINTS} are drawn")
+    if len(node.circles) > MOST_CIRCLES or not all(map(isfinite, node.circles)):
+        raise Wrong("circles", f"give at most {MOST_CIRCLES} radii, none of them infinite")
     names = node.tables[0].names
     x, y = node.x or names[0], node.y or names[1]
     for each in node.tables:
-        for name in (x, y, *((node.colour,) if node.colour else ())):
-            each.column(name)
+        if not each.columns[0].values:
+            raise Wrong("tables", f"a table of {each.names} has no rows: there are no points to draw")
+        for where, name in (("x", x), ("y", y)):
+            if not each.column(name).numeric:
+                raise Wrong(where, f"column `{name}` holds texts: points need numbers")
+            if not each.column(name).finite:
+                raise Wrong(where, f"column `{name}` holds numbers that are infinite or none")
+    if node.colour:
+        _check_colour([each.column(node.colour) for each in node.tables])
 
     def draw(colours: Colours) -> Figure:
         groups = [[index] for index in range(len(node.tables))] if node.panels else [list(range(len(node.tables)))]
@@ -47,7 +71,22 @@ def scatter(node: "PlotScatter") -> Plot:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
 
-    return plotted(draw)
+    return plotted(draw, context)
+
+
+def _check_colour(columns: Sequence[Column]) -> None:
+    """Raises Wrong for values that are neither all texts, and few, nor all numbers."""
+    name = columns[0].name
+    values = {value for column in columns for value in column.values}
+    texts = {value for value in values if isinstance(value, str)}
+    if texts and texts != values:
+        raise Wrong("colour", f"column `{name}` holds both texts and numbers: give only one of them a colour")
+    if len(texts) > MOST_TEXTS:
+        raise Wrong(
+            "colour", f"column `{name}` holds {len(texts)} texts: colours of at most {MOST_TEXTS} are told apart"
+        )
+    if not texts and not all(column.finite for column in columns):
+        raise Wrong("colour", f"column `{name}` holds numbers that are infinite or none")
 
 
 def _panels(drawn: Figure, count: int, marginals: bool) -> list[tuple[Axes, Axes | None, Axes | None]]:
@@ -60,8 +99,8 @@ def _panels(drawn: Figure, count: int, marginals: bool) -> list[tuple[Axes, Axes
         return [(place, None, None) for place in places[:count]]
     rows = [[name for index in range(count) for name in (f"above {index}", ".")]]
     rows.append([name for index in range(count) for name in (f"points {index}", f"beside {index}")])
-    named = drawn.subplot_mosaic(rows, width_ratios=(4, 1) * count, height_ratios=(1, 4))
-    return [(named[f"points {index}"], named[f"above {index}"], named[f"beside {index}"]) for index in range(count)]
+    found = drawn.subplot_mosaic(rows, width_ratios=(4, 1) * count, height_ratios=(1, 4))
+    return [(found[f"points {index}"], found[f"above {index}"], found[f"beside {index}"]) for index in range(count)]
 
 
 def _group(
@@ -84,7 +123,7 @@ def _group(
             _coloured(place, node, each, (xs, ys), options, colours)
             colour = colours.muted  # those of the points mean something
         else:
-            place.scatter(xs, ys, color=colour, label=node.labels[index] if node.labels else None, **options)
+            place.scatter(xs, ys, color=colour, label=named(node.labels[index]) if node.labels else None, **options)
         for side, values, direction, span in ((above, xs, "vertical", 0), (beside, ys, "horizontal", 1)):
             if side is not None:
                 side.hist(values, bins=40, range=limits[span], orientation=direction, color=colour, alpha=0.6)
@@ -122,8 +161,9 @@ def _coloured(
     for index, text in enumerate(known):
         chosen = [row for row, value in enumerate(values) if value == text]
         xs, ys = ([numbers[row] for row in chosen] for numbers in points)
-        label = text if text not in place.get_legend_handles_labels()[1] else None
-        place.scatter(xs, ys, color=colours.series[index % len(colours.series)], label=label, **options)
+        label = named(text) if named(text) not in place.get_legend_handles_labels()[1] else None
+        colour, marker = colours.series[index % len(colours.series)], "o^"[index // len(colours.series)]
+        place.scatter(xs, ys, color=colour, marker=marker, label=label, **options)
 
 
 def _explain(drawn: Figure, places: list[Axes], node: "PlotScatter") -> None:

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 from matplotlib.figure import Figure
 
+from latentgraph.engine import Context
+from latentgraph.engine.node import Wrong
+
 from .data import Plot
 from .style import WIDTH, Colours, figure, plotted
 
@@ -16,10 +19,15 @@ if TYPE_CHECKING:
 
 GAP = 0.06
 """Inches between two pictures."""
+MOST_ACROSS, MOST_PICTURES = 100, 400
+"""Pictures in a row and in all: more take minutes, and are too small to be seen."""
 
 
-def strip(node: "ImageStrip") -> Plot:
+def strip(node: "ImageStrip", context: Context) -> Plot:
     """What the node ImageStrip draws. Raises ValueError where there is not one label for each row or column."""
+    count = sum(len(row.pixels) for row in node.rows)
+    if count > MOST_PICTURES:
+        raise Wrong("rows", f"there are {count} pictures, but a strip has at most {MOST_PICTURES}")
     rows = [list(row.pixels) for row in node.rows]
     if len(rows) == 1 and node.columns:
         whole = rows[0]
@@ -41,6 +49,8 @@ def strip(node: "ImageStrip") -> Plot:
         columns += 1
         labels = (node.given_label, *labels) if labels or node.given_label else ()
         labels += ("",) * (columns - len(labels)) if labels else ()
+    if columns > MOST_ACROSS:
+        raise Wrong("rows", f"a row has {columns} pictures, but at most {MOST_ACROSS} can be seen: cut it by `columns`")
     beside = 1.2 if node.row_labels else 0.0
     side = min(2.4, (WIDTH - beside) / columns - GAP)
     height = side * rows[0][0].shape[1] / rows[0][0].shape[2]
@@ -70,7 +80,7 @@ def strip(node: "ImageStrip") -> Plot:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
 
-    return plotted(draw)
+    return plotted(draw, context)
 
 
 def _array(picture: "Tensor") -> object:

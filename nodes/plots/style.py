@@ -16,6 +16,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
+from latentgraph.engine import Context
+
 from .data import Plot
 
 WIDTH = 8.0
@@ -81,10 +83,14 @@ DARK = Colours(
 _lock = threading.Lock()  # matplotlib's settings are those of the process
 
 
-def plotted(draw: Callable[[Colours], Figure]) -> Plot:
-    """The plot of a figure that `draw` makes in either kind of colours."""
-    with _lock:
-        return Plot(_png(draw, LIGHT), _png(draw, DARK))
+def plotted(draw: Callable[[Colours], Figure], context: Context) -> Plot:
+    """The plot of a figure that `draw` makes in either kind of colours. Stops between them where it is cancelled."""
+    return Plot(_png(draw, LIGHT, context), _png(draw, DARK, context))
+
+
+def named(label: str) -> str:
+    """What a legend says. matplotlib leaves out what is empty or begins with `_`, so no width is put in front."""
+    return f"\u200b{label}" if label[:1] in ("", "_") else label
 
 
 def figure(height: float) -> Figure:
@@ -92,9 +98,11 @@ def figure(height: float) -> Figure:
     return Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
 
 
-def _png(draw: Callable[[Colours], Figure], colours: Colours) -> bytes:
-    with matplotlib.rc_context(_settings(colours)):
+def _png(draw: Callable[[Colours], Figure], colours: Colours, context: Context) -> bytes:
+    with _lock, matplotlib.rc_context(_settings(colours)):
+        context.check_cancelled()
         content, drawn = io.BytesIO(), draw(colours)
+        _read_powers(drawn)
         drawn.draw_without_rendering()  # arranges the parts
         used = drawn.get_tightbbox().padded(MARGIN)
         whole = Bbox.from_extents(0, used.y0, WIDTH, used.y1)  # nothing above and below that is empty
@@ -102,10 +110,24 @@ def _png(draw: Callable[[Colours], Figure], colours: Colours) -> bytes:
         return content.getvalue()
 
 
+def _read_powers(drawn: Figure) -> None:
+    """Texts are given as they are, a `$` too, but the ticks of logarithms are powers of ten, written as mathematics.
+
+    Those that matplotlib makes from now on are numbers or such powers.
+    """
+    matplotlib.rcParams["text.parse_math"] = True
+    for place in drawn.axes:
+        for axis in (place.xaxis, place.yaxis):
+            if axis.get_scale() == "log":
+                for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks()):
+                    tick.label1.set_parse_math(True)
+
+
 def _settings(colours: Colours) -> dict[str, Any]:
     return {
         **matplotlib.rcParamsDefault,
         "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that plots are the same everywhere
+        "text.parse_math": False,
         "font.size": 12,
         "axes.titlesize": 13,
         "axes.labelsize": 12,

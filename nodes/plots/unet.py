@@ -8,6 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import FancyArrowPatch, Patch, Rectangle
 
+from latentgraph.engine import Context
+from latentgraph.engine.node import Wrong
+
 from .data import Plot
 from .style import Colours, figure, plotted
 
@@ -17,20 +20,24 @@ if TYPE_CHECKING:
 NEEDED = ("layer", "kind", "channels", "height", "width", "transformers", "told the time", "skip from")
 """The columns that the table has to have."""
 
+MOST_LAYERS = 400
+
 HIGHEST = 1.0
 """Of a box, in the plot's own unit; a band is so high, too, at the highest resolution."""
 GAP = 0.62
 """Between two bands, and for the channels that are written there."""
 
 
-def unet(node: "PlotUNet") -> Plot:
+def unet(node: "PlotUNet", context: Context) -> Plot:
     """What the node PlotUNet draws."""
     rows = [
         dict(zip(node.layers.names, values, strict=True))
         for values in zip(*(column.values for column in node.layers.columns), strict=True)
     ]
     time = next((row for row in rows if row["kind"] == "embedding"), None)
-    boxes = _placed([row for row in rows if row["kind"] != "embedding"])
+    inside = [row for row in rows if row["kind"] != "embedding"]
+    _check(inside)
+    boxes = _placed(inside)
     low = min(box["y"] - box["high"] / 2 for box in boxes)
 
     def draw(colours: Colours) -> Figure:
@@ -68,7 +75,22 @@ def unet(node: "PlotUNet") -> Plot:
             drawn.suptitle(node.title, fontsize=14)
         return drawn
 
-    return plotted(draw)
+    return plotted(draw, context)
+
+
+def _check(rows: list[dict[str, Any]]) -> None:
+    """Raises Wrong for rows that are not what TraceUNet says of layers."""
+    if not 0 < len(rows) <= MOST_LAYERS:
+        raise Wrong("layers", f"there are {len(rows)} layers: give those of a TraceUNet, at most {MOST_LAYERS}")
+    known = {row["layer"] for row in rows}
+    for row in rows:
+        if not all(isinstance(row[name], str) for name in ("layer", "kind", "skip from")):
+            raise Wrong("layers", "`layer`, `kind` and `skip from` do not hold texts: give the layers of a TraceUNet")
+        sizes = [row[name] for name in ("channels", "height", "width")]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise Wrong("layers", f"layer `{row['layer']}` is of {sizes}: give the layers of a TraceUNet")
+        if row["skip from"] and row["skip from"] not in known:
+            raise Wrong("layers", f"there is no layer `{row['skip from']}`, from which `{row['layer']}` has its skip")
 
 
 def _placed(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
