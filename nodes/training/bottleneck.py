@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import Folder
 
-from ..diffusion.numerics import DEVICE
+from ..diffusion.numerics import DEVICE, seeded
 from ..plots.data import Column, Table
 from ..ports import Image
 from .loop import Plan, consumed, train
@@ -77,8 +77,7 @@ def learn(node: "TrainAutoencoder", context: "Context") -> tuple["Autoencoder", 
     from .vectors import Autoencoder
 
     config = {"shape": tuple(node.data.images.shape[1:]), "code_size": node.code_size, "hidden": node.hidden}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(node.seed)
+    with seeded(node.seed):
         network = Bottleneck(**config)
     pictures = node.data.images.float().div(255)
 
@@ -105,7 +104,8 @@ def loaded(files: "Autoencoder") -> tuple[Bottleneck, bool]:
     """The networks, and whether they are variational."""
     config = json.loads(files.folder["config.json"].read())
     variational = bool(config.pop("variational"))
-    network = Bottleneck(**config)
+    with seeded(0):
+        network = Bottleneck(**config)
     network.load_state_dict(load(files.folder["autoencoder.safetensors"].read()))
     return network.eval().to(DEVICE), variational
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from latentgraph.engine.node import Wrong
 from latentgraph.engine.ports import Folder
 
-from ..diffusion.numerics import DEVICE, torch
+from ..diffusion.numerics import DEVICE, seeded, torch
 from ..plots.data import Column, Table
 from .data import Mixture, PointModel
 from .loop import Plan, consumed, train
@@ -86,8 +86,7 @@ class PointDenoiser(nn.Module):
 
 
 def new_denoiser(config: Config, seed: int) -> PointDenoiser:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         return PointDenoiser(config)
 
 
