@@ -1,10 +1,12 @@
 """The node types there are: those that installed packages contribute, and those that `--nodes` adds."""
 
+import gc
 import importlib.util
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from zlib import crc32
@@ -166,8 +168,21 @@ def _home(node_type: type[Node]) -> str:
 
 def load_registry(extra: Iterable[Path] = ()) -> Registry:
     """All node types: installed ones and those of the files and folders `extra`. Raises PluginError."""
-    registry = Registry(installed_types())
-    for path in extra:
-        for node_type in types_at(path):
-            registry.add(node_type)
+    with _nothing_collected():
+        registry = Registry(installed_types())
+        for path in extra:
+            for node_type in types_at(path):
+                registry.add(node_type)
     return registry
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Classes are many objects and all stay: looking for garbage among them only takes time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
