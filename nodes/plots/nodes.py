@@ -23,13 +23,14 @@ TITLE = "what is written above; nothing without"
 class MakeTable(Node, category="plots"):
     """Lists of numbers as a table: a column for each list, after one called `step` that is counted from 1.
 
-    `smooth` takes the mean of that many values up to each one, which makes the loss of a training readable.
+    `smooth` takes the mean of that many values up to each one, which makes the loss of a training readable. The table
+    then begins where there are so many, or has one row where there are fewer.
     """
 
     values: tuple[tuple[float, ...], ...] = Field(description="a list for each column, all of one length")
     names: tuple[str, ...] = Field(("loss",), description="what each list holds")
     units: tuple[str, ...] = Field((), description="the unit of each list; none without")
-    smooth: int = Field(1, ge=1, description="how many values are averaged, the last of them each one itself")
+    smooth: int = Field(1, ge=1, description="how many values are averaged")
     counted: str = Field("step", description="what the column that counts is called; empty for none")
 
     def run(self, context: Context) -> Table:
@@ -46,10 +47,11 @@ class MakeTable(Node, category="plots"):
             if headings.count(name) > 1:
                 raise Wrong("names", f"two columns are called `{name}`: give each a name of its own")
         columns: dict[str, list[float | int]] = {}
+        first = max(0, min(self.smooth, len(self.values[0])) - 1)
         if self.counted:
-            columns[self.counted] = list(range(1, len(self.values[0]) + 1))
+            columns[self.counted] = list(range(first + 1, len(self.values[0]) + 1))
         for name, each in zip(self.names, self.values, strict=True):
-            columns[name] = _smoothed(each, self.smooth)
+            columns[name] = _smoothed(each, self.smooth)[first:]
         return table(columns, dict(zip(self.names, self.units, strict=False)))
 
 

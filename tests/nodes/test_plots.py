@@ -138,7 +138,7 @@ def test_a_strip_has_a_row_for_each_batch_or_a_column(monkeypatch):
 
 def test_a_table_is_made_of_lists_and_can_be_smoothed():
     made = MakeTable(values=((4.0, 2.0, 0.0),), smooth=2).run(Context())
-    assert made == table({"step": [1, 2, 3], "loss": [4.0, 3.0, 1.0]})
+    assert made == table({"step": [2, 3], "loss": [3.0, 1.0]})
     plain = MakeTable(values=((0.5, 1.0), (1.0, 2.0)), names=("t", "x"), units=("s", "px"), counted="").run(Context())
     assert plain == table({"t": [0.5, 1.0], "x": [1.0, 2.0]}, {"t": "s", "x": "px"})
 
@@ -227,14 +227,20 @@ def test_smoothing_takes_the_mean_of_the_last_values_and_a_large_one_is_in_no_ot
     values = torch.rand(20, generator=torch.Generator().manual_seed(1)).tolist()
     values[4] = 1e18
     means = MakeTable(values=(tuple(values),), smooth=size).run(Context()).column("loss").values
-    windows = [values[max(0, end - size) : end] for end in range(1, 21)]
+    windows = [values[max(0, end - size) : end] for end in range(min(size, 20), 21)]
     assert means == pytest.approx([sum(each) / len(each) for each in windows], rel=1e-9)
 
 
-def test_smoothing_takes_no_longer_for_more_values():
-    start = time.process_time()
-    MakeTable(values=((1.0,) * 100_000,), smooth=50_000).run(Context())
-    assert time.process_time() - start < 5
+def test_smoothing_over_many_values_takes_not_much_longer_than_over_few():
+    def seconds(smooth: int) -> float:
+        node, times = MakeTable(values=((1.0,) * 100_000,), smooth=smooth), []
+        for _ in range(3):
+            start = time.process_time()
+            node.run(Context())
+            times.append(time.process_time() - start)
+        return min(times)
+
+    assert seconds(50_000) < 20 * seconds(2)
 
 
 def test_numbers_are_written_only_in_ways_that_fractions_have():
