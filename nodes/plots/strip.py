@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 GAP = 0.06
 """Inches between two pictures."""
-MOST_ACROSS, MOST_PICTURES = 100, 400
+MOST_ACROSS, MOST_PICTURES = 50, 200
 """Pictures in a row and in all: more take minutes, and are too small to be seen."""
 
 
