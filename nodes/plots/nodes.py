@@ -207,7 +207,7 @@ class ImageStrip(Node, category="plots"):
     rows: tuple[Image, ...] = Field(description="pictures, a batch for each row")
     as_columns: bool = Field(False, description="each batch is a column instead")
     columns: int = Field(
-        0, ge=0, le=100, description="pictures in a row, where one batch is cut in rows; 0 does not cut"
+        0, ge=0, le=50, description="pictures in a row, where one batch is cut in rows; 0 does not cut"
     )
     given: Image | None = Field(None, description="what stands before each row: what its pictures were made from")
     given_label: str = Field("", description="what to write above that")
