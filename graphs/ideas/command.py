@@ -113,7 +113,8 @@ class _Session:
 
         from .page import page
 
-        started, shown, failed = time.monotonic(), [], 0
+        started, failed = time.monotonic(), 0
+        shown: list[Shown] = []
         for number, idea in enumerate(chosen, 1):
             print(f"[{number}/{len(chosen)}] {idea.title}", file=sys.stderr, flush=True)
             found = self._one(idea)
