@@ -1,5 +1,6 @@
 """The page of ideas: one HTML file that needs nothing else, for light and dark screens."""
 
+import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ def _section(number: int, each: Shown) -> str:
         f'<section id="{idea.graph}">',
         f"<h2><span>{number}</span> {escape(idea.title)}</h2>",
         f'<p class="claim">{escape(idea.claim)}</p>',
-        f'<p class="about">{escape(_opening(each.text))}</p>',
+        f'<p class="about">{_marked(_opening(each.text))}</p>',
         each.pictures,
         f'<p class="{"failed" if each.failure else "measured"}">{said}</p>',
         f'<p class="remarks"><b>Tests hold</b>{escape(idea.holds)}</p>',
@@ -79,6 +80,11 @@ def _opening(text: str) -> str:
             break
         lines.append(line.removeprefix("#").strip())
     return " ".join(lines)
+
+
+def _marked(text: str) -> str:
+    """Text as HTML, in which what is between backquotes is code."""
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _pictures(idea: Idea, files: Mapping[str, Any]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from latentgraph.graphs.ideas import command, index
 from latentgraph.graphs.ideas.index import Idea, ideas
 
 GRAPH = """\
-# A <small> graph, for tests.
+# A <small> graph, for tests; try `smooth`.
 latentgraph: 1
 description: A curve.
 nodes:
@@ -93,6 +93,7 @@ def test_the_page_stands_alone_and_has_light_and_dark_pictures(small: Path, caps
         "One &amp; two",
         "A claim &lt;in short&gt;.",
         "A &lt;small&gt; graph",
+        "try <code>smooth</code>.",
         "They differ by 0.0.",
         "A remark.",
     ):
