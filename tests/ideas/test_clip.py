@@ -43,7 +43,7 @@ def in_plain_torch(towers: Towers, data: Dataset, folder: Path) -> tuple[torch.T
         given = network(input_ids=ids, pixel_values=data.images.float() / 127.5 - 1)
         said, seen = given.text_embeds, given.image_embeds
         cosines = (said / said.norm(dim=1, keepdim=True)) @ (seen / seen.norm(dim=1, keepdim=True)).T
-    return cosines, float(network.logit_scale.exp())
+    return cosines, float(network.logit_scale.exp().detach())
 
 
 def numbers(table) -> torch.Tensor:
