@@ -97,10 +97,6 @@ class TraceAttention(KSampler, category="sampling", resource="device", primary="
             latent, Mask(maps.flatten(0, 1)[:, None]), words, table({"word": words, "attention": shares})
         )
 
-    @classmethod
-    def describe(cls, known: Mapping[str, Any]) -> Mapping[str, Any]:
-        return super().describe(known)
-
 
 SIDES = "of square pictures; multiples of what the autoencoder divides a side by, 8 for Stable Diffusion"
 TOKENS = "how many tokens a prompt has, the padding included"
